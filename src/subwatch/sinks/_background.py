@@ -1,0 +1,303 @@
+"""Hand records to a sink on a thread of its own, so that a slow sink cannot hold the child.
+
+One `Background` has one worker thread and one queue, bounded in bytes. Everything that is not handed on
+is counted, per stream.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextvars
+import os
+import threading
+import time
+import weakref
+from collections import deque
+
+from subwatch._dispatch import report, sink_name
+from subwatch.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Literal, TypeAlias
+
+    from subwatch.records import Run
+    from subwatch.sinks import Sink, Stream
+
+    Policy: TypeAlias = Literal["drop_oldest", "drop_newest", "block"]
+    #: Ticket, stream, records, cost in bytes.
+    Entry: TypeAlias = "tuple[int, _BackgroundStream, Any, int]"
+
+__all__ = ["Background"]
+
+POLICIES = ("drop_oldest", "drop_newest", "block")
+
+# What a queued batch costs besides its text: the objects around it.
+OVERHEAD = 1024
+
+# Queued in place of records: the stream is to be closed.
+_CLOSE: tuple[()] = ()
+
+# Those that may still hold records, for the end of the process and for forks.
+_live: weakref.WeakSet[Background] = weakref.WeakSet()
+
+
+class Background:
+    """A sink that hands the records of another sink to it on one worker thread.
+
+    The caller (and with it the child) is held for a queue operation only. The worker is a daemon thread,
+    started with the first record. It runs in an empty :class:`contextvars.Context`, so that a tracing or
+    error library makes no spans or breadcrumbs of the wrapped sink's own requests.
+
+    `open` of the wrapped sink is called in the caller's thread, `emit` and `close` of its streams on the
+    worker. A stream that raises in `emit` is reported once on the logger ``subwatch`` and left out; its
+    records count as dropped. Three optional methods are called besides the protocol's own:
+
+    - ``sink.idle() -> float | None``, on the worker when nothing is queued: do what is due, such as sending a
+      batch that has waited long enough. Returns seconds until the next such call, None for "not before
+      there are records again".
+    - ``stream.flush(timeout) -> int``, in the caller's thread once the stream's records are handed over:
+      waits for delivery, returns how many are left. The worker may be busy with other streams meanwhile.
+    - ``sink.forked()``, in a forked child: forget locks, threads, connections and what was not sent.
+
+    Args:
+        sink: The sink to hand the records to.
+        capacity: Most bytes to hold in the queue: the text of the batches plus 1 KiB for each.
+        policy: What gives way when the queue is full: the ``"drop_oldest"`` or ``"drop_newest"`` batch of
+            lines, or with ``"block"`` the caller, at most `flush_timeout` seconds per standstill, then the
+            newest batch. Start and exit records give way only when the queue holds twice its capacity.
+        flush_timeout: Seconds to wait for delivery at the end of the process, and for room with ``"block"``.
+        name: Name in messages and in `Exit.dropped`; default the wrapped sink's.
+
+    Raises:
+        subwatch.errors.ConfigError: An option has a wrong value.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        *,
+        capacity: int = 16 * 1024 * 1024,
+        policy: Policy = "drop_oldest",
+        flush_timeout: float = 5.0,
+        name: str | None = None,
+    ) -> None:
+        if policy not in POLICIES:
+            raise ConfigError(f"policy must be one of {', '.join(POLICIES)}, not {policy!r}")
+        if capacity <= 0:
+            raise ConfigError(f"capacity must be a positive number of bytes, not {capacity!r}")
+        self.name = name or sink_name(sink)
+        self._sink = sink
+        self._capacity = capacity
+        self._policy = policy
+        self._flush_timeout = flush_timeout
+        self._closed = False
+        self._ticket = 0  # of the newest entry
+        self._reset()
+        _live.add(self)
+
+    def _reset(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._lines: deque[Entry] = deque()  # may be dropped
+        self._others: deque[Entry] = deque()
+        self._current: Entry | None = None  # being handed over by the worker
+        self._size = 0
+        self._done = self._ticket  # up to here all is handed over or dropped
+        self._stalled = False  # a caller has waited for room in vain, nothing has moved since
+        self._thread: threading.Thread | None = None
+
+    def open(self, run: Run) -> _BackgroundStream:
+        """Open the wrapped sink's stream for one run, in the caller's thread and context."""
+        return _BackgroundStream(self, self._sink.open(run))
+
+    def close(self, timeout: float) -> int:
+        """Deliver what is queued, then close the wrapped sink; later records count as dropped.
+
+        Args:
+            timeout: Seconds that this may take in all.
+
+        Returns:
+            How many records could not be delivered.
+        """
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            if self._closed:
+                return 0
+            self._closed = True
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join(max(0.0, timeout))
+        left = 0
+        with self._changed:
+            for _, stream, records, _ in (*self._lines, *self._others):
+                left += len(records)
+                stream.lost += len(records)
+            self._lines.clear()
+            self._others.clear()
+        left += self._sink.close(max(0.0, deadline - time.monotonic())) or 0
+        with self._changed:  # closing the sink ends an `emit` that is waiting inside it
+            if not self._changed.wait_for(lambda: self._current is None, 0.1) and self._current is not None:
+                left += len(self._current[2])
+        return left
+
+    def _put(self, stream: _BackgroundStream, records: Any) -> None:
+        droppable = hasattr(records, "size")
+        cost = OVERHEAD + (records.size if droppable else 0)
+        with self._changed:
+            if self._closed or (stream.failed and records) or not self._make_room(cost, droppable):
+                stream.lost += len(records)
+                return
+            self._ticket += 1
+            stream.ticket = self._ticket
+            (self._lines if droppable else self._others).append((self._ticket, stream, records, cost))
+            self._size += cost
+            if self._thread is None:
+                self._start()
+            self._changed.notify_all()
+
+    def _make_room(self, cost: int, droppable: bool) -> bool:
+        """Tell whether an entry may be queued, after the policy has made room for it if need be."""
+        if self._policy == "drop_oldest":
+            while self._lines and self._size + cost > self._capacity:
+                _, stream, records, size = self._lines.popleft()
+                stream.lost += len(records)
+                self._size -= size
+        elif self._policy == "block" and not self._fits(cost) and not self._stalled:
+            if threading.current_thread() is not self._thread:
+                room = self._changed.wait_for(lambda: self._closed or self._fits(cost), self._flush_timeout)
+                self._stalled = not room
+            if self._closed:
+                return False
+        return self._fits(cost) or (not droppable and self._size + cost <= 2 * self._capacity)
+
+    def _fits(self, cost: int) -> bool:
+        # A batch larger than the whole queue is taken when it is alone.
+        return self._size + cost <= self._capacity or not self._size
+
+    def _start(self) -> None:
+        work = contextvars.Context().run
+        thread = threading.Thread(target=work, args=(self._work,), name=f"subwatch-{self.name}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the interpreter is shutting down; `close` will count what is queued
+            return
+        self._thread = thread
+
+    def _work(self) -> None:
+        wait: float | None = None
+        while True:
+            with self._changed:
+                self._finished()
+                self._changed.wait_for(lambda: self._lines or self._others or self._closed, wait)
+                entry = self._current = self._take()
+                if entry is None and self._closed:
+                    return
+            if entry is None:
+                wait = self._idle()
+            else:
+                entry[1].hand_over(entry[2])
+                del entry  # a batch must not live until the next one comes
+                wait = 0.0
+
+    def _finished(self) -> None:
+        """Put away the entry that has just been handed over."""
+        if self._current is not None:
+            self._done, _, _, cost = self._current
+            self._current = None
+            self._size -= cost
+            self._stalled = False
+            self._changed.notify_all()
+
+    def _take(self) -> Entry | None:
+        lines, others = self._lines, self._others
+        if lines and (not others or lines[0][0] < others[0][0]):
+            return lines.popleft()
+        return others.popleft() if others else None
+
+    def _idle(self) -> float | None:
+        try:
+            return self._sink.idle() if hasattr(self._sink, "idle") else None
+        except Exception as error:  # noqa: BLE001 - a sink's failure ends here
+            report("sink %s failed while idle: %r", self.name, error, exc_info=error)
+            return 60.0
+
+    def _flush(self, stream: _BackgroundStream, timeout: float) -> int:
+        """Wait until the stream's records are handed over; returns how many are not."""
+        with self._changed:
+            if self._changed.wait_for(lambda: self._done >= stream.ticket or self._closed, timeout):
+                return 0
+            entries = (*self._lines, *self._others, *filter(None, (self._current,)))
+            return sum(len(records) for _, owner, records, _ in entries if owner is stream)
+
+    def _forked(self) -> None:
+        """Start afresh in a forked child: what was queued is the parent's to deliver."""
+        self._reset()
+        if hasattr(self._sink, "forked"):
+            self._sink.forked()
+
+
+class _BackgroundStream:
+    """The stream of one run; counts what did not reach the wrapped stream."""
+
+    def __init__(self, background: Background, inner: Stream) -> None:
+        self._background = background
+        self.inner = inner
+        self.env: Mapping[str, str | None] = getattr(inner, "env", None) or {}
+        self.lost = 0
+        self.failed = False
+        self.ticket = 0  # of the newest entry
+
+    @property
+    def dropped(self) -> int:
+        """Records of this run that were dropped so far, here or by the wrapped stream."""
+        return self.lost + getattr(self.inner, "dropped", 0)
+
+    def emit(self, records: Any) -> None:
+        """Queue a record or a batch."""
+        self._background._put(self, records)
+
+    def flush(self, timeout: float) -> int:
+        """Wait up to `timeout` seconds for delivery; returns how many records are not delivered yet."""
+        deadline = time.monotonic() + timeout
+        left = self._background._flush(self, timeout)
+        if hasattr(self.inner, "flush") and not self.failed:
+            left += self.inner.flush(max(0.0, deadline - time.monotonic()))
+        return left
+
+    def close(self) -> None:
+        """Have the wrapped stream closed after the records that are queued."""
+        self._background._put(self, _CLOSE)
+
+    def hand_over(self, records: Any) -> None:
+        """Give the wrapped stream what is its own, on the worker."""
+        try:
+            if records is _CLOSE:
+                self.inner.close()
+            elif self.failed:
+                self.lost += len(records)
+            else:
+                self.inner.emit(records)
+        except Exception as error:  # noqa: BLE001 - a sink's failure ends here
+            self.failed = True
+            self.lost += len(records)
+            report("sink %s failed and is left out: %r", self._background.name, error, exc_info=error)
+
+
+def _close_all() -> None:
+    """Deliver what is queued at the end of the process."""
+    for background in list(_live):
+        left = background.close(background._flush_timeout)
+        if left:
+            report("sink %s: %d records were not delivered", background.name, left)
+
+
+def _forked_all() -> None:
+    for background in list(_live):
+        background._forked()
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forked_all)
