@@ -48,39 +48,43 @@ _WORDS = {
     "info": rf"(?:{_cases('info notice')}){_GAP}|(?:LOG|DETAIL|HINT|CONTEXT|STATEMENT|QUERY|LOCATION):",
     "debug": rf"(?:DEBUG|TRACE){_GAP}|(?:{_cases('debug trace')})[1-5]?{_MARK}",
 }
-_CLOCK = r"\d\d:\d\d:\d\d[\d.,]*"
-_STAMP = (
-    rf"(?:\d{{4}}[-/]\d\d[-/]\d\d[T ]{_CLOCK}(?:Z| ?[+-]\d\d:?\d\d| [A-Z]{{3,5}}(?= \[))?"
-    rf"|{_CLOCK}|[A-Z][a-z]{{2}} [ \d]\d {_CLOCK}|\d{{9,10}}\.\d+)"
-)
-# What may come before the word: time, brackets, user@database (PostgreSQL), " - name -" (Python's logging).
-_BEFORE = (
-    rf"[\[(<*#>! ]{{0,2}}(?:{_STAMP}[\])>]?)?(?:[ :|,-]{{0,3}}(?:\[[^]\n]{{0,64}}\]|\([^)\n]{{0,64}}\))){{0,4}}?"
-    r"(?: [^\s@]{1,64}@\S{1,64}| - [\w.]{1,80} -)?[\s:|,\[(<*#-]{0,3}"
-)
+# The first three characters of all of these, so that most lines are ruled out by three cheap tests.
+_LIKELY = r"(?=[eEwWfFcCpPaAsSiInNdDtTLHQ][rRaAeElLnNoOuUITxh\d][rRtTiInNeEvVfFbBaAGTUDCc\d])"
+_CLOCK = r"..:..:..[0-9.,]*+"
+_STAMP = rf"(?:[12]\d\d\d[-/]..[-/]..[T ]{_CLOCK}(?:Z| ?[+-]\d\d:?\d\d| [A-Z]{{3,5}}(?= \[))?+|\d{_CLOCK[1:]}|\d{{9,10}}\.\d++)"
 
 
 def _named(prefix: str = "") -> str:
     return "|".join(f"(?P<{prefix}{name}>{pattern})" for name, pattern in _WORDS.items())
 
 
+# What may come before the word: time, brackets, user@database (PostgreSQL), " - name -" (Python's logging).
+# Possessive throughout: a line that does not fit is given up at once, and nothing can backtrack.
+_BEFORE = (
+    rf"(?:[ \t:|,*#>!-]{{0,8}}+(?:{_STAMP}|[\[(<](?! ?(?:{'|'.join(_WORDS.values())}))[^])>\n]{{0,64}}+[])>])){{0,5}}+"
+    r"(?: [\w.-]{1,64}+@[\w.-]{1,64}+| - [\w.]{1,80}+ -)?+[ \t:|,*#>![(<-]{0,8}+"
+)
 _AT_START = re.compile(
-    rf"\n(?:{_named()}|(?=[\W\d]|[A-Z][a-z][a-z] [ \d]\d ){_BEFORE}(?:{_named('_')})"
-    rf"|(?P<glog>[FEWI])\d{{4}} {_CLOCK}"
-    r"|(?P<crash>Traceback \(most recent|Exception in thread |thread '[^'\n]{0,64}' (?:\(\d+\) )?panicked))"
+    rf"\n(?:{_LIKELY}(?:{_named()}|(?P<glog>[FEWI])\d\d\d\d {_CLOCK}|(?P<crash>Traceback \(most recent"
+    rf"|Exception in thread |thread '[^'\n]{{0,64}}' (?:\(\d+\) )?panicked))|(?=[^a-zA-Z]){_BEFORE}{_LIKELY}(?:{_named('_')}))"
 )
 # "program: error:", "program[12]: warning:", "file.c:3:14: error:": found at the colon, then looked at backwards.
 _AFTER_COLON = re.compile(
     r":[ \t](?:(?P<error>(?:fatal )?[eE]rror|ERROR)|(?P<critical>[fF]atal|FATAL|[pP]anic|PANIC)|(?P<debug>debug|DEBUG)"
     r"|(?P<warning>[wW]arning|WARNING|[A-Z][a-zA-Z]{0,60}Warning|detail|hint)):"
 )
-_PROGRAM = re.compile(rf"(?:[\[(]?{_STAMP}[\])>]?[ :]{{1,2}}(?:[\w.-]{{1,64}} )?)?[^\s=]{{1,255}}")
+_PROGRAM = re.compile(rf"(?:[\[(]?(?:{_STAMP}|[A-Z][a-z][a-z] [ \d]\d {_CLOCK})[\])>]?[ :]{{1,2}}(?:[\w.-]{{1,64}} )?)?[^\s=]{{1,255}}")
 # "time=... level=error msg=...": a word of its own, in a line that begins with a key.
 _AFTER_EQUALS = re.compile(
     r"=(?:(?<=[ \n]level=)|(?<=[ \n]lvl=)|(?<=[ \n]severity=))[\"']?(?i:(?P<error>err(?:or)?)"
     r"|(?P<warning>warn(?:ing)?)|(?P<critical>fatal|crit(?:ical)?|panic)|(?P<info>info|notice)|(?P<debug>debug|trace))\b"
 )
 _KEY = re.compile(r"[A-Za-z][\w.@-]{0,63}=")
+_SCANS = (
+    (_AFTER_EQUALS, _KEY.match, "="),
+    (_AFTER_COLON, _PROGRAM.fullmatch, ":"),
+    (_AT_START, None, "\n"),
+)
 
 
 def levels(
@@ -102,11 +106,12 @@ def levels(
     if "\x1b" in joined:
         joined = _ANSI.sub("", joined)
     # What is written last wins, so the weakest evidence comes first.
-    for pattern, head in ((_AFTER_EQUALS, _KEY.match), (_AFTER_COLON, _PROGRAM.fullmatch), (_AT_START, None)):
-        for index, found in _lines_of(joined, pattern.finditer(joined)):
-            start = joined.rfind("\n", 0, found.start() + 1) + 1
-            if head is None or head(joined, start, found.start()):
-                column[index] = min(_number(found), ceiling)
+    for pattern, head, needle in _SCANS:
+        if needle in joined:
+            for index, found in _lines_of(joined, pattern.finditer(joined)):
+                start = joined.rfind("\n", 0, found.start() + 1) + 1
+                if head is None or head(joined, start, found.start()):
+                    column[index] = min(_number(found), ceiling)
     for rule in reversed(rules):
         for index, level in rule.find(texts):
             column[index] = min(level, ceiling)
