@@ -1,0 +1,180 @@
+"""The one list of attribute names, and how a run and its exit become attributes.
+
+Names without the prefix ``subwatch.`` are of the semantic conventions, version 1.44: the span group
+``span.cli.client`` (caller's side), and the registries ``process``, ``code``, ``error`` and ``log``. Their
+Python constants are "incubating" and move between releases, hence the copies.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from subwatch.records import LEVEL_NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from subwatch.records import Exit, Line, Run
+
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
+
+CODE_FILE_PATH = "code.file.path"
+CODE_FUNCTION_NAME = "code.function.name"
+CODE_LINE_NUMBER = "code.line.number"
+ERROR_TYPE = "error.type"
+LOG_IOSTREAM = "log.iostream"
+PROCESS_ARGS_COUNT = "process.args_count"
+PROCESS_COMMAND_ARGS = "process.command_args"
+PROCESS_EXECUTABLE_NAME = "process.executable.name"
+PROCESS_EXECUTABLE_PATH = "process.executable.path"
+PROCESS_EXIT_CODE = "process.exit.code"
+PROCESS_PARENT_PID = "process.parent_pid"
+PROCESS_PID = "process.pid"
+PROCESS_WORKING_DIRECTORY = "process.working_directory"
+
+# What the conventions have no name for.
+RUN_ID = "subwatch.run.id"
+EXIT_REASON = "subwatch.exit.reason"
+EXIT_SIGNAL = "subwatch.exit.signal"
+CPU_USER = "subwatch.cpu.user"  # seconds
+CPU_SYSTEM = "subwatch.cpu.system"  # seconds
+MEMORY_MAX = "subwatch.memory.max_rss"  # bytes
+LINE_LATE = "subwatch.line.late"
+LINE_LEVEL = "subwatch.line.level"
+LINE_NUMBER = "subwatch.line.number"
+LINE_TEXT = "subwatch.line.text"
+LINES_DROPPED = "subwatch.lines.dropped"
+TAIL = "subwatch.tail"
+TAG_PREFIX = "subwatch.tag."
+
+EXIT_EVENT = "subwatch.process.exit"
+LINE_EVENT = "subwatch.process.line"
+
+# A tag named like one of ours, or like one that OpenTelemetry keeps for itself, is moved under TAG_PREFIX.
+_RESERVED = ("code.", "error.", "exception.", "log.", "otel.", "process.", "subwatch.", "telemetry.")
+# Room that an SDK's default limit of 128 attributes leaves beside ours.
+_MAX_TAGS = 64
+_MAX_ARGS = 256
+
+
+def clean(value: object, limit: int | None) -> str:
+    """Return a text that every exporter can encode, no longer than allowed.
+
+    A file name that is no UTF-8 reaches Python with lone surrogates; protobuf refuses these, and
+    the whole batch would be lost with them.
+
+    Args:
+        value: Text, or an object to take the text of.
+        limit: Largest length in characters, or None.
+
+    Returns:
+        The text, lone surrogates escaped with a backslash, cut at the limit.
+    """
+    text = str(value)[:limit]
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()[:limit]
+
+
+def start_attributes(run: Run, limit: int | None, command_args: bool) -> dict[str, Any]:
+    """Return what is known before the start, so that samplers see it; the most important first.
+
+    Args:
+        run: The run about to start.
+        limit: Largest length of a value, in characters.
+        command_args: Whether to give the (redacted) command.
+
+    Returns:
+        Attributes of the span.
+    """
+    attributes: dict[str, Any] = {
+        PROCESS_EXECUTABLE_NAME: clean(run.program, limit),
+        RUN_ID: run.id[:limit],
+    }
+    if command_args:
+        attributes[PROCESS_COMMAND_ARGS] = [clean(arg, limit) for arg in run.argv[:_MAX_ARGS]]
+        if len(run.argv) > _MAX_ARGS:
+            attributes[PROCESS_ARGS_COUNT] = len(run.argv)
+    attributes[PROCESS_WORKING_DIRECTORY] = clean(run.cwd, limit)
+    attributes[PROCESS_PARENT_PID] = run.parent_pid
+    if run.argv and run.argv[0][:1] == "/":
+        attributes[PROCESS_EXECUTABLE_PATH] = clean(run.argv[0], limit)
+    if run.caller is not None:
+        attributes[CODE_FILE_PATH] = clean(run.caller.file, limit)
+        attributes[CODE_LINE_NUMBER] = run.caller.line
+        attributes[CODE_FUNCTION_NAME] = clean(run.caller.function, limit)
+    attributes.update(_tags(run.tags, limit))
+    return attributes
+
+
+def _tags(tags: Mapping[str, str], limit: int | None) -> Iterator[tuple[str, str]]:
+    for name, value in islice(tags.items(), _MAX_TAGS):
+        if name:
+            key = clean(name, None)
+            yield (TAG_PREFIX + key if key.startswith(_RESERVED) else key), clean(value, limit)
+
+
+def exit_attributes(exit: Exit, limit: int | None) -> dict[str, Any]:
+    """Return how the child ended, the most important first.
+
+    Args:
+        exit: The exit record.
+        limit: Largest length of a value, in characters.
+
+    Returns:
+        Attributes of the span, and of the exit's log record.
+    """
+    attributes: dict[str, Any] = {}
+    code = exit_code(exit)
+    if code is not None:
+        attributes[PROCESS_EXIT_CODE] = code
+    error = error_type(exit)
+    if error is not None:
+        attributes[ERROR_TYPE] = error[:limit]
+    if exit.signal is not None:
+        attributes[EXIT_SIGNAL] = exit.signal[:limit]
+    attributes[EXIT_REASON] = exit.reason[:limit]
+    if exit.usage is not None:
+        attributes[CPU_USER] = exit.usage.user
+        attributes[CPU_SYSTEM] = exit.usage.system
+        attributes[MEMORY_MAX] = exit.usage.max_rss
+    return attributes
+
+
+def exit_code(exit: Exit) -> int | None:
+    """Return the exit code as shells say it: 128 + N after signal N, None when there is none."""
+    code = exit.returncode
+    return 128 - code if code is not None and code < 0 else code
+
+
+def error_type(exit: Exit) -> str | None:
+    """Return the failure's class, of low cardinality as ``error.type`` must be; None on success.
+
+    Returns:
+        ``timeout``, ``idle``, ``interrupted``, ``cancelled`` when subwatch ended the child; the class of
+        the exception when it could not start (``FileNotFoundError``); the signal's name (``SIGKILL``);
+        else the exit code; ``_OTHER`` when none of this is known.
+    """
+    if not exit.failed:
+        return None
+    if exit.reason == "timed_out":
+        return "timeout"
+    if exit.reason in ("idle", "interrupted", "cancelled"):
+        return exit.reason
+    if exit.reason == "spawn_failed":
+        return exit.error_type or "_OTHER"
+    return exit.signal or ("_OTHER" if exit.returncode is None else str(exit.returncode))
+
+
+def level_name(level: int) -> str:
+    """Return the name of a level, its number where it has none."""
+    return LEVEL_NAMES.get(level, str(level))
+
+
+def line_attributes(line: Line, limit: int | None) -> dict[str, Any]:
+    """Return a line as attributes, for an event of the span."""
+    return {
+        LINE_TEXT: clean(line.text, limit),
+        LINE_LEVEL: level_name(line.level),
+        LINE_NUMBER: line.number,
+        LOG_IOSTREAM: line.stream,
+    }

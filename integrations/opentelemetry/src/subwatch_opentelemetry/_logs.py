@@ -1,0 +1,135 @@
+"""Lines as log records beside the span, at a rate that the SDK's queue can take."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry._logs import SeverityNumber
+
+from subwatch.records import CRITICAL, DEBUG, ERROR, INFO, WARNING
+
+from . import _attributes as names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from opentelemetry._logs import Logger
+    from opentelemetry.context import Context
+
+    from subwatch.records import Exit, Lines, Run
+
+    from ._limits import Limits
+
+#: Level to severity number and text (logs data model, "Mapping of SeverityNumber").
+_SEVERITIES = {
+    DEBUG: (SeverityNumber.DEBUG, "DEBUG"),
+    INFO: (SeverityNumber.INFO, "INFO"),
+    WARNING: (SeverityNumber.WARN, "WARNING"),
+    ERROR: (SeverityNumber.ERROR, "ERROR"),
+    CRITICAL: (SeverityNumber.FATAL, "CRITICAL"),
+}
+
+
+def severity(level: int) -> tuple[SeverityNumber, str]:
+    """Return severity number and text of a level of :mod:`logging`; one between two counts as the lower."""
+    found = _SEVERITIES.get(level)
+    return found or _SEVERITIES[min(max(level // 10 * 10, DEBUG), CRITICAL)]
+
+
+class RateLimit:
+    """Token bucket for all children of a sink, since they share the SDK's one queue.
+
+    That queue holds 2048 records and drops the oldest, ours or the application's, when it is full;
+    it is emptied every second. A quarter of the bucket is kept for warnings and worse.
+
+    Args:
+        per_second: Lines per second in the long run, and at once after a second of silence; 0 for no limit.
+    """
+
+    def __init__(self, per_second: int) -> None:
+        self._rate = per_second
+        self._tokens = float(per_second)
+        self._time = time.monotonic()
+        self._lock = threading.Lock()
+
+    def choose(self, levels: Sequence[int]) -> Sequence[int]:
+        """Return the indexes of the lines that may pass, in order: the most severe, then the earliest."""
+        count = len(levels)
+        if not self._rate:
+            return range(count)
+        with self._lock:
+            now = time.monotonic()
+            self._tokens = min(self._rate, self._tokens + (now - self._time) * self._rate)
+            self._time = now
+            granted = min(count, max(int(self._tokens - self._rate / 4), 0))
+            if granted < count:
+                severe = sum(level >= WARNING for level in levels)
+                granted = max(granted, min(severe, int(self._tokens)))
+            self._tokens -= granted
+        if granted == count:
+            return range(count)
+        return sorted(sorted(range(count), key=lambda index: -levels[index])[:granted])
+
+
+class LineLog:
+    """The log records of one child.
+
+    Args:
+        logger: Where they go.
+        context: Context with the child's span, which correlates them.
+        rate: Rate limit of the sink.
+        run: The run.
+        limits: Limits of the logger.
+    """
+
+    def __init__(self, logger: Logger, context: Context, rate: RateLimit, run: Run, limits: Limits) -> None:
+        self._logger = logger
+        self._context = context
+        self._rate = rate
+        self._limits = limits
+        self._attributes: dict[str, Any] = {
+            names.PROCESS_EXECUTABLE_NAME: names.clean(run.program, limits.length),
+            names.RUN_ID: run.id[: limits.length],
+        }
+
+    def started(self, pid: int) -> None:
+        """Take the process id that all records carry."""
+        self._attributes[names.PROCESS_PID] = pid
+
+    def emit(self, lines: Lines) -> int:
+        """Emit a batch; return how many of its lines the rate limit held back."""
+        texts, levels, times, numbers = lines.texts, lines.levels, lines.times, lines.numbers
+        attributes = {names.LOG_IOSTREAM: lines.stream[: self._limits.length], **self._attributes}
+        if lines.late:
+            attributes[names.LINE_LATE] = True
+        attributes = self._limits.fit(attributes, keep=1)
+        chosen = self._rate.choose(levels)
+        emit = self._logger.emit
+        for index in chosen:
+            number, text = severity(levels[index])
+            emit(
+                timestamp=times[index],
+                observed_timestamp=times[index],
+                context=self._context,
+                severity_number=number,
+                severity_text=text,
+                body=texts[index],
+                attributes={**attributes, names.LINE_NUMBER: numbers[index]},
+            )
+        return len(texts) - len(chosen)
+
+    def exited(self, exit: Exit, attributes: Mapping[str, Any]) -> None:
+        """Emit the exit as an event, for where no span tells it, and for alerts on logs."""
+        number, text = severity(ERROR if exit.failed else INFO)
+        self._logger.emit(
+            timestamp=exit.time_ns,
+            observed_timestamp=exit.time_ns,
+            context=self._context,
+            severity_number=number,
+            severity_text=text,
+            body=exit.message,
+            attributes=self._limits.fit({**attributes, **self._attributes}),
+            event_name=names.EXIT_EVENT,
+        )

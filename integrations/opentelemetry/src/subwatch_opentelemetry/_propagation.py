@@ -1,0 +1,79 @@
+"""Trace context through the environment of a child, in both directions.
+
+By the specification of environment variable carriers (``specification/context/env-carriers.md``): names in
+upper case (``TRACEPARENT``, ``TRACESTATE``, ``BAGGAGE``), values as in HTTP headers. The API has the same
+in a private module; its default setter writes lower-case names, which no child reads.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from opentelemetry import baggage, context, propagate
+from opentelemetry.propagators.textmap import Getter, Setter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+    from contextvars import Token
+
+    from opentelemetry.context import Context
+
+_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
+
+
+def _variable(key: str) -> str:
+    name = re.sub(r"[^A-Za-z0-9_]", "_", key).upper()
+    return "_" + name if not name or name[0].isdigit() else name
+
+
+class _EnvironmentSetter(Setter["MutableMapping[str, str | None]"]):
+    def set(self, carrier: MutableMapping[str, str | None], key: str, value: str) -> None:
+        carrier[_variable(key)] = value
+
+
+class _EnvironmentGetter(Getter["Mapping[str, str]"]):
+    def get(self, carrier: Mapping[str, str], key: str) -> list[str] | None:
+        value = carrier.get(_variable(key))
+        return None if value is None else [value]
+
+    def keys(self, carrier: Mapping[str, str]) -> list[str]:
+        return [name for name in carrier if _NAME.fullmatch(name)]
+
+
+_SETTER = _EnvironmentSetter()
+_GETTER = _EnvironmentGetter()
+
+
+def child_environment(parent: Context, with_baggage: bool) -> dict[str, str | None]:
+    """Return the variables that make a child continue the trace.
+
+    Args:
+        parent: Context whose current span is to be the child's parent.
+        with_baggage: Whether the child may see the baggage.
+
+    Returns:
+        A value for each variable to set, None for each to remove: an inherited ``TRACESTATE`` does
+        not belong to the new ``TRACEPARENT``.
+    """
+    propagator = propagate.get_global_textmap()
+    variables: dict[str, str | None] = dict.fromkeys(map(_variable, propagator.fields))
+    propagator.inject(variables, parent if with_baggage else baggage.clear(parent), _SETTER)
+    return variables
+
+
+def continue_trace(environ: Mapping[str, str] | None = None) -> Token[Context]:
+    """Continue, in a child process, the trace of the process that started it.
+
+    Call it once, after the SDK is set up: what starts afterwards in this thread (or from it in
+    asyncio) belongs to the parent's trace. Variables that are missing or invalid change nothing.
+
+    Args:
+        environ: Environment to read ``TRACEPARENT``, ``TRACESTATE`` and ``BAGGAGE`` (or what the global
+            propagator uses) from; default: :data:`os.environ`.
+
+    Returns:
+        A token for :func:`opentelemetry.context.detach`, for those who want to end it.
+    """
+    return context.attach(propagate.extract(os.environ if environ is None else environ, getter=_GETTER))
