@@ -1,0 +1,148 @@
+"""Which arguments of a command line are secret: by the option before them, their own name, or the program."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+__all__ = ["redact_arguments", "sensitive_name"]
+
+# A name is secret when one of these words stands in it, bounded by "-", "_", "." or capitals ...
+_SECRET_NAME = re.compile(
+    r"pass(?:word|wd|wort|phrase|code)|(?:^|[-_.]|(?<=[a-z])(?-i:(?=[A-Z])))(?:pass|pwd|pw|auth|authorization|jwt|otp|sas|sig|signature)(?![a-z])"
+    r"|secrets?(?![a-z])|token(?![a-z])|credentials?(?![a-z])|cookie(?![a-z])"
+    r"|(?:api|access|account|secret|private|encryption|signing|master|shared|auth|client|service|storage|deploy"
+    r"|session)[-_. ]?key(?![a-z])|session[-_]?id$|(?<![a-z])session$",
+    re.IGNORECASE,
+)
+# ... unless its last word says that the value is something else: where the secret is, or a property of it.
+_ABOUT = re.compile(
+    r"(?:^no-|^(?:old)?pwd$|(?:^|[-_.])(?:file|files|path|dir|stdin|env|cmd|command|program|sock|url|uri|endpoint|name|id|fd"
+    r"|type|method|mode|length|ttl|timeout|expiry|expires|prompt|helper|provider|store|count|limit)$"
+    r"|askpass$|(?-i:(?:File|Path|Dir|Env|Type|Name)$)|^(?:desktop|xdg)[-_]session)",
+    re.IGNORECASE,
+)
+_OPTION = re.compile(r"(?:--?|/)([\w.-]+)\Z")
+_ASSIGNED = re.compile(r"((?:--?|/)?(?:[\w.-]+=)??([\w.-]+)[=:])(.+)\Z", re.DOTALL)
+_FLAG = re.compile(r"-[A-Za-z]|--[a-z][\w-]*(?:=.*)?", re.DOTALL)
+_CONNECTION = re.compile(
+    r"(?i)[\s;&](?:user ?(?:id|name)?|uid|host|hostaddr|server|data source|port|db|dbname|database|initial catalog"
+    r"|ssl\w+|connect_timeout|application_name|options|service|endpointsuffix|trusted_connection|encrypt|\w+=\w)\s*="
+)
+
+# Options of one letter that take a secret, by program: as the next word, or joined to the letter.
+_SEPARATE = {
+    **dict.fromkeys(
+        ("sshpass", "mongo", "mongosh", "mongodump", "mongorestore", "mongoexport", "mongoimport"), "-p"
+    ),
+    **dict.fromkeys(("redis-cli", "valkey-cli"), "-a"),
+    **dict.fromkeys(("ldapsearch", "ldapadd", "ldapmodify", "ldapdelete", "ldappasswd", "ldapwhoami"), "-w"),
+    **dict.fromkeys(("zip", "unzip", "sqlcmd", "bcp", "mosquitto_pub", "mosquitto_sub", "ipmitool"), "-P"),
+    **dict.fromkeys(("useradd", "usermod"), "-p"),
+}
+_JOINED = {
+    **_SEPARATE,
+    **dict.fromkeys(
+        (
+            "mysql",
+            "mysqldump",
+            "mysqladmin",
+            "mysqlimport",
+            "mysqlcheck",
+            "mysqlshow",
+            "mysqlbinlog",
+            "mysqlsh",
+        ),
+        "-p",
+    ),
+    **dict.fromkeys(("mariadb", "mariadb-dump", "mariadb-admin", "mariadb-import", "mariadb-check"), "-p"),
+    **dict.fromkeys(("7z", "7za", "7zr", "7zz", "rar", "unrar"), "-p"),
+}
+_LOGIN = frozenset(("docker", "podman", "buildah", "skopeo", "nerdctl", "helm", "oras", "crane"))
+_USER_OPTIONS = {
+    "curl": ("-u", "-U", "--user", "--proxy-user"),
+    "http": ("-a", "--auth"),
+    "https": ("-a", "--auth"),
+    "smbclient": ("-U", "--user"),
+}
+_SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "ash", "fish", "su"))
+_PROGRAMS = _JOINED.keys() | _LOGIN | _USER_OPTIONS.keys() | _SHELLS | {"openssl", "htpasswd"}
+# `--password` of these takes no value: it asks.
+_PROMPTING = re.compile(
+    r"psql|pg_\w+|(?:create|drop|vacuum|reindex|cluster)(?:db|user)|mysql\w*|mariadb[\w-]*"
+)
+
+
+@lru_cache(1024)
+def sensitive_name(name: str) -> bool:
+    """Whether an option or variable of this name holds a secret."""
+    return _SECRET_NAME.search(name) is not None and _ABOUT.search(name) is None
+
+
+def redact_arguments(
+    argv: Sequence[str], text: Callable[[str], str], known: Callable[[str], str], mask: str
+) -> Iterator[str]:
+    """Yield the words of a command line redacted.
+
+    Args:
+        argv: The command line.
+        text: Redacts what stands in a text.
+        known: Masks only values that are known to be secret; for the program's own name.
+        mask: What stands in the place of a secret.
+    """
+    program = before = ""
+    login = False
+    for index, word in enumerate(argv):
+        if index == 0:
+            program = word.rpartition("/")[2]
+            yield known(word)
+        else:
+            if (name := word.rpartition("/")[2]) in _PROGRAMS:
+                program = name  # run by sudo, env, docker exec ...
+            login = login or word == "login"
+            prefix = _public_part(program, login, before, word)
+            if prefix is None and program == "htpasswd" and index == len(argv) - 1 and _batch(argv):
+                prefix = ""
+            yield text(word) if prefix is None else text(prefix) + mask
+        before = word
+
+
+def _public_part(program: str, login: bool, before: str, word: str) -> str | None:
+    """How `word` begins before its secret, which goes on to the end of the word; None if there is none."""
+    if before == _SEPARATE.get(program) or (login and program in _LOGIN and before == "-p"):
+        return ""
+    option = _OPTION.match(before)
+    if option is not None and sensitive_name(option[1]) and not _FLAG.fullmatch(word):
+        if program == "openssl":  # pass:VALUE, but also file:PATH, env:NAME, stdin
+            return "pass:" if word.startswith("pass:") else None
+        if not (before == "--password" and _PROMPTING.fullmatch(program)):
+            return ""
+    joined = _JOINED.get(program) or ("-p" if login and program in _LOGIN else None)
+    if joined is not None and len(word) > 2 and word.startswith(joined):
+        return joined
+    users = _USER_OPTIONS.get(program, ())
+    if before in users:
+        return _user(word)
+    for user in users:
+        if word.startswith(user) and len(word) > len(user) and (user[1] != "-" or word[len(user)] == "="):
+            return _user(word)
+    assigned = _ASSIGNED.match(word)
+    if assigned is not None and sensitive_name(assigned[2]):
+        script = program in _SHELLS and before.startswith("-") and before.endswith("c")
+        if not script and not _CONNECTION.search(assigned[3]):
+            return assigned[1]
+    return None
+
+
+def _user(word: str) -> str | None:
+    """What stands before the password in ``user:password`` or ``user%password``."""
+    user, separator, _ = word.partition("%" if "%" in word and ":" not in word else ":")
+    return user + separator if separator else None
+
+
+def _batch(argv: Sequence[str]) -> bool:
+    return any(word.startswith("-") and "b" in word for word in argv)

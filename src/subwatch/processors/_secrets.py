@@ -1,0 +1,236 @@
+r"""Where a secret can stand in a text: one table of rules, each of which finds spans to mask.
+
+Speed comes from the shape of the patterns. Each begins with a literal character that the secret cannot do
+without (``:``, ``=``, ``_`` ...), which the regular expression engine looks for by a plain scan, and then
+checks what stands *before* it by a look-behind made of character classes. So a pattern is its own gate,
+whole chunks need no splitting into lines, and no prefilter can disagree with its rule.
+
+Every pattern is linear: runs are disjoint or bounded, and the quantifiers that meet are possessive.
+Sources: gitleaks (shapes of tokens), Relay and Datadog (names of secrets).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["BEGIN_KEY", "PARTIAL", "RULES", "Rule", "Span", "find_spans", "name_ending"]
+
+#: Start, end, and a text after which a secret of the same kind goes on; empty if this one has ended.
+Span = tuple[int, int, str]
+
+#: What begins a private key, which ends lines later; also the context of a line inside of one.
+BEGIN_KEY = "-----BEGIN PRIVATE KEY-----"
+_BARE, _HEADER = "password=x", "authorization: x"
+
+# Names of secrets. These end in a word that tells whatever stands before it (PGPASSWORD, csrftoken) ...
+_STRONG = (
+    *(
+        "password",
+        "passwd",
+        "passwort",
+        "passphrase",
+        "passcode",
+        "secret",
+        "token",
+        "credential",
+        "credentials",
+    ),
+    *("authorization", "cookie"),
+)
+_KEYS = "api access account secret private encryption signing master shared auth client service storage deploy session"
+# ... these are a word of their own; and where a colon follows they must be quoted (JSON), else it is prose.
+_WEAK = ("auth", "jwt", "otp", "pass", "pwd", "sas", "session", "sessionid", "session_id", "sig", "signature")
+_SUFFIXES = ("b64", "base", "base64", "confirmation", "hash", "new", "old", "prod", "value")
+
+_NAME = re.compile(
+    rf"(?:(?i:(?P<eol>authorization|cookie)|(?P<strong>{'|'.join(_STRONG)}|(?:{'|'.join(_KEYS.split())})[-_. ]?key))"
+    rf"|(?i:(?<![a-z])(?:{'|'.join(_WEAK)}))|(?<=[a-z])(?:{'|'.join(word.title() for word in _WEAK)}))"
+    rf"(?i:[-_.]?(?:\d|{'|'.join(_SUFFIXES)}))?\Z"
+)
+_RUN = re.compile(r"([^\w.-]?)([\w.-]*)\Z")
+_NAME_REACH = 96
+
+
+def _before(delimiter: str) -> re.Pattern[str]:
+    """Where `delimiter` may follow the name of a secret, judged by the three characters before it."""
+    ends = {name[-3:] for name in (*_STRONG, *_WEAK, *_SUFFIXES, "key")}
+    ends |= {end[-2:] + "0" for end in ends} | {
+        end[-1] + separator + "0" for end in ends for separator in "-_."
+    }
+    a, b, c = (
+        "[" + re.escape("".join(sorted({x for end in ends for x in (end[n].lower(), end[n].upper())}))) + "]"
+        for n in range(3)
+    )
+    c = c.replace("0", r"\d")
+    blank = r"""["' \t]"""
+    return re.compile(
+        rf"{delimiter}(?:(?<={a}{b}{c}{delimiter})|(?<={a}{b}{c}{blank}{delimiter})|(?<=[\\\"' \t]{blank}{delimiter}))"
+    )
+
+
+# A closing mark or separator ends a bare value if a blank, the end or the next name follows.
+_MARKS = r"""[,;&"'`)\]}>]"""
+_BARE_VALUE = (
+    rf"""(?:[^\s,;&"'`)\]}}>]|{_MARKS}(?!{_MARKS}{{0,8}}+(?:\s|\Z|["']?[\w.-]{{1,40}}+["']?\s?[=:])))++"""
+)
+_VALUE = re.compile(
+    r"""[:=>]{0,2}+[ \t]*+(?:[\[(]{0,2}+[bBrRuUfF]{0,2}+(?:"""
+    r""""(?P<double>[^"\\\r\n]*+(?:\\[^\r\n][^"\\\r\n]*+)*+\\?+)"""
+    r"""|'(?P<single>[^'\\\r\n]*+(?:(?:\\[^\r\n]|'')[^'\\\r\n]*+)*+\\?+)"""
+    r"""|(?P<quote>\\{1,7}+["'])(?P<nested>(?:[^\\\r\n]|(?!(?P=quote))\\{1,8}+["']?+)*+))"""
+    rf"""|(?![\[({{]{{1,3}}(?:["'\s]|\Z))(?P<bare>{_BARE_VALUE}))"""
+)
+_EOL = re.compile(r"[:=]?+[ \t]*+(?P<bare>[^\s\"'][^\r\n]*+)")
+
+
+def name_ending(text: str) -> str:
+    """Whether `text` ends in the name of a secret: ``"eol"``, ``"strong"``, ``"weak"``, or ``""`` for no."""
+    match = _NAME.search(text)
+    return "" if match is None else match.lastgroup or "weak"
+
+
+def _named_values(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
+    """Find the values in ``NAME=VALUE``, ``NAME: VALUE`` and ``"NAME": "VALUE"``."""
+    covered = 0
+    for delimiter in pattern.finditer(text):
+        at = delimiter.start()
+        if at + 1 < covered and text[at + 1] not in "\"'\\":
+            continue  # inside of a value that goes on: what is named here is masked already
+        head = text[max(0, at - _NAME_REACH) : at].rstrip(" \t")
+        name = head.rstrip("\"'\\")
+        kind = name_ending(name)
+        if not kind:
+            continue
+        run = _RUN.search(name)
+        before, word = run.groups() if run else ("", "")
+        if text[at] == ":":
+            spaced = text[at + 1 : at + 2] in (" ", "\t")
+            if (kind == "weak" and head == name) or (spaced and before in ("/", "\\") and head == name):
+                continue  # prose ("auth: ok"), a path in an error message ("/etc/passwd: not found")
+        elif word in ("PWD", "OLDPWD"):
+            continue  # the shell's working directory
+        span = _value(text, at + 1, kind == "eol", before if before in ("'", '"') and head == name else "")
+        if span is not None:
+            covered = max(covered, span[1])
+            yield span
+
+
+def _value(text: str, at: int, to_end: bool, quote: str) -> Span | None:
+    """The value that stands at `at`; that of a header goes to the end of its line, or to `quote`."""
+    if to_end and (match := _EOL.match(text, at)):
+        start, end = match.span("bare")
+        if quote and (stop := text.find(quote, start, end)) >= 0:
+            return (start, stop, "")
+        return (start, end, quote + _HEADER)
+    match = _VALUE.match(text, at)
+    if match is None or not (kind := match.lastgroup):
+        return None
+    start, end = match.span(kind)
+    if kind == "bare":
+        return (start, end, _BARE)
+    quote = match["quote"] if kind == "nested" else text[start - 1]
+    if start == end < len(text):
+        return None
+    backslashes = len(text[start:end]) - len(text[start:end].rstrip("\\"))
+    return (start, end, f"password={quote}x" + "\\" * backslashes)
+
+
+def _groups(pattern: re.Pattern[str], text: str, reopen: str = _BARE) -> Iterator[Span]:
+    """Find what the pattern's groups match, by the number of the group."""
+    for match in pattern.finditer(text):
+        start, end = match.span(match.lastindex or 0)
+        yield (start, end, reopen)
+
+
+def _private_keys(text: str) -> Iterator[Span]:
+    """Find private keys in PEM form, from their first to their last line."""
+    at = 0
+    while match := _PEM_BEGIN.search(text, at):
+        ending = _PEM_END.search(text, match.end())
+        at = ending.end() if ending else len(text)
+        yield (match.start(), at, "" if ending else BEGIN_KEY)
+
+
+_PEM_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----")
+_PEM_END = re.compile(r"-----END [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----")
+
+
+class Rule(NamedTuple):
+    """Where one kind of secret stands.
+
+    Attributes:
+        name: What it finds, for tests and people.
+        gates: Characters that must all occur; looking for one that does not costs next to nothing.
+        needle: A string that must occur; empty if the gates are enough.
+        find: Finds the spans in a text of any number of lines.
+    """
+
+    name: str
+    gates: str
+    needle: str
+    find: Callable[[str], Iterator[Span]]
+
+
+def _shape(pattern: str) -> Callable[[str], Iterator[Span]]:
+    return partial(_groups, re.compile(pattern))
+
+
+_AUTHORITY = r"[^\s/?#\"<>]"
+_USER = r"[^\s/?#\"<>:@]"
+# Prefixes that tell what a token is stay visible; what follows them is masked. The number is the shortest body.
+_UNDERSCORED = (
+    r"(?<=gh[pousr]_)|(?<=github_pat_)|(?<=glsa_)|(?<=glc_)|(?<=hf_)|(?<=npm_)|(?<=dop_v1_)|(?<=sntrys_)"
+)
+_UNDERSCORED += r"|(?<=[sr]k_live_)|(?<=[sr]k_test_)|(?<=[sr]k_prod_)"
+_DASHED = r"(?<=glpat-)|(?<=sk-ant-)|(?<=sk-proj-)|(?<=xox[abeprs]-)|(?<=pypi-)(?=AgEI)"
+_SHAPES = (
+    ("_", "", rf"_(?<=[prosutacfmsk1evd]_)(?:{_UNDERSCORED})", r"\w", 10),
+    ("-", "", rf"-(?<=[ti bjaeprso]-)(?:{_DASHED})", r"[\w-]", 10),
+    ("A", "", r"A(?:KIA|SIA|BIA|CCA|3T[A-Z0-9])", r"[A-Z2-7]", 16),
+    ("A", "", r"AIza", r"[\w-]", 30),
+    ("J", "", r"J(?<=eyJ)", r"[\w-]", 16),
+    ("G.", "", r"G(?<=SG)\.", r"[\w-]", 16),
+    (".", "hvs.", r"hvs\.", r"[\w-]", 20),
+)
+
+RULES = (
+    Rule("name=value", "=", "", partial(_named_values, _before("="))),
+    Rule("name: value", ":", "", partial(_named_values, _before(":"))),
+    Rule("password in URL", "@:/", "://", _shape(rf"://{_USER}*+:({_AUTHORITY}+)@")),
+    Rule("token in URL", "@:/", "://", _shape(rf"://(?:(?<=ttp://)|(?<=ttps://)|(?<=git://))({_USER}+)@")),
+    Rule(
+        "password in SQL",
+        "'",
+        "",
+        _shape(r"'(?i:(?<=password ')|(?<=identified by '))([^'\r\n]+(?:''[^'\r\n]*)*)"),
+    ),
+    Rule("bearer", "B", "Bearer ", _shape(r"Bearer[ \t]++([^\s\"',;]++)")),
+    Rule("private key", "-BEGIN", "-----BEGIN ", _private_keys),
+    *(
+        Rule(f"token {prefix}", gates, needle, _shape(rf"{prefix}({body}{{{least},}}+(?:\.{body}*+)*+)"))
+        for gates, needle, prefix, body, least in _SHAPES
+    ),
+)
+
+#: The beginning of a token at the end of a text; group 1 may turn out to be secret.
+PARTIAL = re.compile(
+    rf"(?:(?:{'|'.join(prefix for _, _, prefix, _, _ in _SHAPES)})([\w-]*+)|://({_AUTHORITY}*+))\Z"
+)
+
+
+def find_spans(text: str) -> list[Span]:
+    """Find what to mask in `text`, by all rules; in no order, possibly overlapping."""
+    found: list[Span] = []
+    for _, gates, needle, find in RULES:
+        for gate in gates:
+            if gate not in text:
+                break
+        else:
+            if not needle or needle in text:
+                found += find(text)
+    return found

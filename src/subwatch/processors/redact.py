@@ -1,0 +1,273 @@
+"""Takes secrets out of text: known values by what they are, unknown ones by where they stand."""
+
+from __future__ import annotations
+
+import re
+from binascii import b2a_base64
+from typing import TYPE_CHECKING
+
+from ._arguments import redact_arguments, sensitive_name
+from ._secrets import BEGIN_KEY, PARTIAL, find_spans
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from ._secrets import Span
+
+__all__ = ["FAILED", "MASK", "Redactor", "sensitive_values"]
+
+#: What stands in the place of a secret, whatever its length.
+MASK = "***"
+#: What stands in the place of a line that could not be redacted.
+FAILED = "[redaction failed]"
+
+_REACH = 4096  # characters of a line that are kept, or held back, to judge what follows
+_SHORTEST = 6  # characters of a value from the environment; shorter ones are words and figures
+_HARMLESS = frozenset(
+    ("default", "disabled", "enabled", "optional", "password", "required", "secret", "trust")
+)
+_CONTENT = re.compile(r"[^\r\n]+")
+_HEX = re.compile(r"%..")
+_ENDINGS = re.compile(r"\r\n|\n|\r")
+_OPEN_NAME = re.compile(r"""[:=]["' \t>=]*\Z""")
+# Commonest characters last: whether a rare one occurs at all is the cheapest question to ask.
+_COMMON = "zqxjkvbwygfmpdculhrsnioate0123456789._-:/ "
+
+
+def sensitive_values(env: Mapping[str, str]) -> frozenset[str]:
+    """Return the values of those variables whose name says that they are secret.
+
+    Args:
+        env: An environment.
+
+    Returns:
+        The values of at least six characters, without figures and words that are plainly no secret.
+    """
+    return frozenset(
+        value
+        for name, value in env.items()
+        if len(value) >= _SHORTEST and sensitive_name(name) and value.lower() not in _HARMLESS
+    )
+
+
+class Redactor:
+    """Masks secrets in lines, arguments, paths and error messages.
+
+    Args:
+        secrets: Values to mask wherever they occur, of any length; also in their URL, JSON, repr and base64 forms.
+        filter: Applied to what has been redacted, for rules of your own. It must keep the line endings; if it
+            raises or changes their number, the text is withheld.
+
+    Raises:
+        TypeError: `secrets` is one string, or holds something else than strings.
+    """
+
+    __slots__ = ("_child", "_filter", "_literals", "_secrets")
+
+    def __init__(self, secrets: Iterable[str] = (), *, filter: Callable[[str], str] | None = None) -> None:
+        if isinstance(secrets, str):
+            raise TypeError("secrets must be a collection of strings, not one string: write [value]")
+        self._secrets = frozenset(secrets)
+        if not all(isinstance(secret, str) for secret in self._secrets):
+            raise TypeError("secrets must be strings")
+        self._filter = filter
+        self._literals = _literals(self._secrets)
+        self._child: Redactor | None = None
+
+    def including(self, secrets: Iterable[str]) -> Redactor:
+        """Return a redactor that also knows `secrets`, for example those in the environment of a child.
+
+        Returns:
+            This redactor itself when there is nothing new.
+        """
+        union = self._secrets.union(secrets)
+        if union == self._secrets:
+            return self
+        child = self._child
+        if child is None or child._secrets != union:
+            child = self._child = Redactor(union, filter=self._filter)  # kept: the next child has the same
+        return child
+
+    def text(self, text: str) -> str:
+        r"""Redact any number of lines, ended by ``\n``, ``\r\n`` or ``\r``; all line endings stay."""
+        return self.block(text, False)[0]
+
+    def block(self, text: str, inside_key: bool) -> tuple[str, bool]:
+        """Redact any number of whole lines of a stream in which a private key may go on from line to line.
+
+        Args:
+            text: The lines.
+            inside_key: Whether a private key is still open from before.
+
+        Returns:
+            The redacted lines, and whether a private key is open at their end.
+        """
+        try:
+            if inside_key:
+                found = self._spans(f"{BEGIN_KEY}\n{text}")
+                skip = len(BEGIN_KEY) + 1
+            else:
+                found, skip = self._spans(text), 0
+                if not found:
+                    return (text if self._filter is None else self._filtered(text)), False
+            redacted = _mask(text, [(start - skip, end - skip) for start, end, _ in found])
+            is_open = any(reopen == BEGIN_KEY for _, _, reopen in found)
+            return (redacted if self._filter is None else self._filtered(redacted)), is_open
+        except Exception:  # noqa: BLE001 - whatever went wrong, unredacted text must not get out
+            return _withhold(text), inside_key or "PRIVATE KEY-----" in text
+
+    def argv(self, argv: Sequence[str]) -> tuple[str, ...]:
+        """Redact a command line; of its first word only values that are known to be secret.
+
+        Returns:
+            As many words as there were.
+        """
+        try:
+            return tuple(redact_arguments(argv, self.text, self._known, MASK))
+        except Exception:  # noqa: BLE001 - see block
+            return (FAILED,) * len(argv)
+
+    def release(self, text: str) -> int:
+        """Tell how much of an unfinished line may be shown before the rest of it is there.
+
+        Args:
+            text: The line so far, raw.
+
+        Returns:
+            Number of leading characters; what is held back, at most 4 KiB, may be the beginning of a secret.
+        """
+        tail = text[-_REACH:]
+        held = min((_overlap(tail, literal) for _, literal in self._literals), default=0)
+        match = PARTIAL.search(tail)
+        if match is not None:
+            held = min(held, match.start(match.lastindex or 0) - len(tail))
+        return len(text) + held
+
+    def continuation(self, context: str, piece: str) -> str:
+        """Redact `piece`, which goes on where the same line's text `context`, already shown, has stopped."""
+        try:
+            skip = len(context)
+            found = [(start - skip, end - skip) for start, end, _ in self._spans(context + piece)]
+            redacted = _mask(piece, found)
+            return redacted if self._filter is None else self._filtered(redacted)
+        except Exception:  # noqa: BLE001 - see block
+            return _withhold(piece)
+
+    def context_after(self, context: str, piece: str) -> str:
+        """Return what `continuation` must know about a line that has been shown up to the end of `piece`.
+
+        Bounded, however long the line: a value that is still open is remembered by what it takes to open one.
+        Start a line with ``""``, or with `BEGIN_KEY` inside of a private key; at the end of the line,
+        ``block(context, False)[1]`` tells whether a private key is open.
+        """
+        text = context + piece
+        try:
+            for start, end, reopen in self._spans(text):
+                if reopen and end == len(text) and (start, end) != (0, 0):
+                    return reopen
+        except Exception:  # noqa: BLE001 - nothing of this line can be trusted any more
+            return 'password="x'
+        if len(text) <= _REACH:
+            return text
+        shown = text.rstrip(" \t")
+        return shown[-_REACH:] + " " * (shown != text)
+
+    def _spans(self, text: str) -> list[Span]:
+        found = find_spans(text)
+        for gates, literal in self._literals:
+            for gate in gates:
+                if gate not in text:
+                    break
+            else:
+                at = text.find(literal)
+                while at >= 0:
+                    found.append((at, at + len(literal), ""))
+                    at = text.find(literal, at + 1)
+        return found
+
+    def _known(self, text: str) -> str:
+        found = [
+            (match.start(), match.end())
+            for _, literal in self._literals
+            for match in re.finditer(re.escape(literal), text)
+        ]
+        return _mask(text, found)
+
+    def _filtered(self, text: str) -> str:
+        assert self._filter is not None
+        filtered = self._filter(text)
+        if _ENDINGS.findall(filtered) != _ENDINGS.findall(text):
+            return _withhold(text)
+        return filtered
+
+
+def _mask(text: str, found: Iterable[tuple[int, int]]) -> str:
+    """Replace the spans, some of which may overlap or reach outside; line endings within them stay."""
+    pieces: list[str] = []
+    shown = 0
+    merged: list[list[int]] = []
+    for start, end in sorted(found):
+        if merged and start <= merged[-1][1]:
+            merged[-1][1] = max(end, merged[-1][1])
+        else:
+            merged.append([start, end])
+    for start, end in merged:
+        secret = text[max(start, 0) : max(end, 0)]
+        if secret:
+            pieces += (
+                text[shown : max(start, 0)],
+                MASK if secret.isprintable() else _CONTENT.sub(MASK, secret),
+            )
+            shown = end
+    pieces.append(text[shown:])
+    return "".join(pieces)
+
+
+def _withhold(text: str) -> str:
+    return _CONTENT.sub(FAILED, text)
+
+
+def _overlap(text: str, literal: str) -> int:
+    """Minus the length of the longest end of `text` that is a beginning of `literal`, but not all of it."""
+    for length in range(min(len(text), len(literal) - 1), 0, -1):
+        if text.endswith(literal[:length]):
+            return -length
+    return 0
+
+
+def _literals(secrets: Iterable[str]) -> list[tuple[str, str]]:
+    """The forms in which the secrets may occur, longest first, each with its characters, rarest first."""
+    forms: set[str] = set()
+    for secret in secrets:
+        lines = [line for line in _ENDINGS.split(secret) if line.strip("* \t")]
+        forms.update(lines if len(lines) < 2 else (line for line in lines if len(line) >= _SHORTEST))
+        forms.update(form for form in _forms(secret) if len(form) >= _SHORTEST)
+    return sorted(
+        (("".join(sorted(set(form), key=_COMMON.find)), form) for form in forms),
+        key=lambda pair: (-len(pair[1]), pair[1]),
+    )
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """How programs write `secret` in URLs, JSON, Python and base64, where this differs from itself."""
+    raw = secret.encode("utf-8", "surrogateescape")
+    if not secret.isalnum():
+        for safe in (b"", b"/"):
+            quoted = "".join(
+                chr(b) if (chr(b).isalnum() and b < 128) or b in b"-._~" + safe else f"%{b:02X}" for b in raw
+            )
+            yield from (quoted, quoted.replace("%20", "+"), _HEX.sub(lambda match: match[0].lower(), quoted))
+        yield from (form for form in (_json(secret), repr(secret)[1:-1]) if "\n" not in form)
+    if not secret.isascii():
+        yield raw.decode("utf-8", "backslashreplace")  # as the lines of a child are decoded
+    for offset in range(3):  # the value may stand anywhere within what was encoded, as in "user:value"
+        encoded = b2a_base64(b"\0" * offset + raw, newline=False).decode("ascii")
+        inner = encoded[(0, 2, 3)[offset] : (offset + len(raw)) * 8 // 6]
+        if len(inner) >= _SHORTEST:
+            yield from (inner, inner.replace("+", "-").replace("/", "_"))
+
+
+def _json(secret: str) -> str:
+    from json import dumps
+
+    return dumps(secret)[1:-1]
