@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 
 from ..records import CRITICAL, DEBUG, ERROR, INFO, WARNING
+from ._text import strip_ansi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ _NUMBERS = {
     **{"critical": CRITICAL, "error": ERROR, "warning": WARNING, "info": INFO, "debug": DEBUG, "crash": ERROR},
     **{"F": CRITICAL, "E": ERROR, "W": WARNING, "I": INFO},  # glog
 }
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 
 
 def _cases(words: str) -> str:
@@ -104,7 +104,7 @@ def levels(
     column = [default if default < ceiling else ceiling] * len(texts)
     joined = "\n" + "\n".join(texts)
     if "\x1b" in joined:
-        joined = _ANSI.sub("", joined)
+        joined = strip_ansi("", joined)
     # What is written last wins, so the weakest evidence comes first.
     for pattern, head, needle in _SCANS:
         if needle in joined:

@@ -1,16 +1,24 @@
-"""What a progress recogniser is, and the one that a table of patterns needs."""
+"""What a progress recogniser is, and the one that needs no more than a pattern."""
 
 from __future__ import annotations
 
+import json
+import math
 import re
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from ...records import Progress, Run
+from ...records import Progress
 
-__all__ = ["NUMBER", "Pattern", "Recognizer", "State", "progress"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...records import Run
+
+__all__ = ["NUMBER", "SIZE", "Pattern", "Recognizer", "State", "json_object", "progress"]
 
 #: A number as programs print it: ASCII digits only, and bounded, so that it always converts.
 NUMBER = r"[0-9]{1,18}(?:\.[0-9]{1,9})?"
+#: The same with groups of thousands and a unit prefix: ``1,024``, ``97.5K``, ``1.2MiB``.
+SIZE = r"[0-9][0-9,]{0,23}(?:\.[0-9]{1,9})?(?: ?[kKMGTPE]i?(?=[B\s/\]]|$))?"
 
 
 class State:
@@ -23,7 +31,7 @@ class State:
 
     __slots__ = ("data", "run")
 
-    def __init__(self, run: Run | None = None) -> None:
+    def __init__(self, run: Run) -> None:
         self.run = run
         self.data: dict[str, Any] = {}
 
@@ -33,38 +41,69 @@ class Recognizer(Protocol):
 
     Attributes:
         name: Unique, for example ``"pg_basebackup"``; stands in `Progress.recognizer`.
-        programs: Shell patterns of program names; for these programs it is asked before all others.
-        needles: Substrings that a line must all have to be worth a `match`; the rarest first. They are looked
-            for in whole batches, which is what makes recognisers cheap: one character is nearly free.
-        everywhere: Whether it is asked for programs other than `programs`, too, even where no line ends with
-            a carriage return. Only cheap ones should (a rare single character as first needle).
+        programs: Shell patterns of program names; for these programs it is asked before the others.
+        needles: Substrings that a line must have, all of them, to be worth a `match`; the rarest first. They
+            are looked for in whole batches, where a single character costs next to nothing.
+        scope: For which other programs it is asked (a shell may run anything): ``"any"``; only in batches
+            with lines that end in a carriage return (``"updates"``); none (``"own"``).
     """
 
-    name: str
-    programs: tuple[str, ...]
-    needles: tuple[str, ...]
-    everywhere: bool
+    @property
+    def name(self) -> str: ...
+    @property
+    def programs(self) -> tuple[str, ...]: ...
+    @property
+    def needles(self) -> tuple[str, ...]: ...
+    @property
+    def scope(self) -> Literal["any", "updates", "own"]: ...
 
     def match(self, text: str, state: State) -> Progress | None:
-        """Read the progress that a line tells; None when it tells none. May raise: then it is left out."""
+        """Read the progress that a line tells; None when it tells none. One that raises is left out."""
         ...
+
+
+def _amount(value: object, scale: int) -> float | None:
+    """A finite amount of zero or more, or None; text may have thousands' commas and a unit prefix."""
+    if isinstance(value, str):
+        digits = value.replace(",", "").rstrip("i ")
+        power = "kmgtpe".find(digits[-1:].lower()) + 1 if digits else 0
+        value = float(digits[:-1]) * scale**power if power else float(digits)
+    if type(value) is int or type(value) is float:
+        number = float(value) if abs(value) < 1e300 else math.inf
+        return number if 0.0 <= number < math.inf else None
+    return None
 
 
 def progress(
     name: str,
-    completed: float | str | None = None,
-    total: float | str | None = None,
-    percent: float | str | None = None,
+    completed: object = None,
+    total: object = None,
+    percent: object = None,
     unit: str = "",
     label: str = "",
-) -> Progress:
-    """Make a `Progress` out of what a pattern found; the fraction is kept within 0.0 and 1.0."""
-    done, whole, part = (None if x is None else float(x) for x in (completed, total, percent))
-    fraction = None
+    scale: int = 1024,
+) -> Progress | None:
+    """Make a `Progress` out of whatever a program said.
+
+    Args:
+        name: Name of the recogniser.
+        completed: Amount done, a number or its text; what is no finite amount counts as unknown.
+        total: Amount to do, likewise; zero counts as unknown.
+        percent: Percentage, likewise; decides where it contradicts the amounts by more than its rounding.
+        unit: Unit of the amounts.
+        label: What it is about.
+        scale: What a unit prefix multiplies by.
+
+    Returns:
+        The progress, its fraction within 0.0 and 1.0; None when nothing is known.
+    """
+    done, whole, part = _amount(completed, scale), _amount(total, scale) or None, _amount(percent, scale)
+    fraction = None if part is None else min(part / 100, 1.0)
     if done is not None and whole:
-        fraction = min(max(done / whole, 0.0), 1.0)
-    elif part is not None:
-        fraction = min(max(part / 100, 0.0), 1.0)
+        exact = min(done / whole, 1.0)
+        fraction = exact if fraction is None or abs(exact - fraction) < 0.015 else fraction
+    if done is None and fraction is None:
+        return None
     return Progress(done, whole, fraction, unit, label.strip()[:200], name)
 
 
@@ -72,47 +111,53 @@ class Pattern:
     """A recogniser made of one regular expression.
 
     Args:
-        name: Its name.
-        pattern: Searched in the line; its named groups ``completed``, ``total``, ``percent``, ``unit`` and
-            ``label``, as far as there are any, become the progress. Numbers should be `NUMBER`.
-        needles: See `Recognizer`.
+        name: See `Recognizer`.
+        pattern: Searched for in the line. Its groups ``completed``, ``total``, ``percent`` (best a `NUMBER` or
+            `SIZE`), ``unit`` and ``label``, as far as there are any, become the progress.
         programs: See `Recognizer`.
-        everywhere: See `Recognizer`.
-        unit: When the pattern has no such group.
+        needles: See `Recognizer`.
+        scope: See `Recognizer`.
+        unit: Unit where the pattern finds none.
+        scale: What a unit prefix multiplies by.
     """
 
-    __slots__ = ("_groups", "_search", "_unit", "everywhere", "name", "needles", "programs")
+    __slots__ = ("_scale", "_search", "_unit", "name", "needles", "programs", "scope")
 
     def __init__(
         self,
         name: str,
         pattern: str,
         *,
-        needles: tuple[str, ...] = ("%",),
         programs: tuple[str, ...] = (),
-        everywhere: bool = True,
+        needles: tuple[str, ...] = ("%",),
+        scope: Literal["any", "updates", "own"] = "any",
         unit: str = "",
+        scale: int = 1024,
     ) -> None:
-        compiled = re.compile(pattern)
         self.name = name
         self.programs = programs
         self.needles = needles
-        self.everywhere = everywhere
-        self._search = compiled.search
-        self._groups = frozenset(compiled.groupindex)
+        self.scope: Literal["any", "updates", "own"] = scope
+        self._search = re.compile(pattern).search
         self._unit = unit
+        self._scale = scale
 
-    def match(self, text: str, state: State) -> Progress | None:
+    def match(self, text: str, state: State) -> Progress | None:  # noqa: ARG002 - patterns remember nothing
         """Read the progress that a line tells; None when it tells none."""
         found = self._search(text)
         if found is None:
             return None
-        values = {name: value for name, value in found.groupdict().items() if value is not None}
-        for name in ("completed", "total", "percent"):
-            if name in values:
-                values[name] = values[name].replace(",", "")
-        values.setdefault("unit", self._unit)
-        return progress(self.name, **values)
+        groups = {name: value for name, value in found.groupdict().items() if value is not None}
+        return progress(self.name, scale=self._scale, **{"unit": self._unit, **groups})
 
     def __repr__(self) -> str:
         return f"Pattern({self.name!r})"
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Read a line that is one JSON object; empty when it is not."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

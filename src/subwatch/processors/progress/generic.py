@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
-from ...records import Progress
-from ._base import State, progress
+from ._base import NUMBER, progress
 
-__all__ = ["Percent"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...records import Progress
+    from ._base import State
+
+__all__ = ["RECOGNIZERS", "Percent"]
 
 
 class Percent:
     """Reads one percentage at the line's beginning or end, in brackets, or beside a word such as "done".
 
-    "disk 95% full" is no progress, and neither is a line with several percentages.
+    "disk 95% full" is no progress, nor is a line with several percentages, nor more than 100 %.
     """
 
     name = "percent"
     programs: tuple[str, ...] = ()
     needles = ("%",)
-    everywhere = True
+    scope: Literal["any"] = "any"
 
-    _SEARCH = re.compile(
-        r"(?P<before>(?:^|[\[(|]) *|\b(?:[Pp]rogress|[Dd]one|[Cc]ompleted?)\b[ :=]*)?"
-        r"(?<![0-9.,/-])(?P<percent>[0-9]{1,3}(?:\.[0-9]{1,9})?) ?%"
-        r"(?P<after>[\])]|\s*$| (?:done|completed?|finished|processed|ready)\b)?"
+    _search = re.compile(
+        r"(?P<before>(?:^|[\[(|])\s*|\b(?:[Pp]rogress|[Dd]one|[Cc]ompleted?)\b[ :=]*)?"
+        rf"(?<![\w.,/+-])(?P<percent>{NUMBER}) ?%(?![\w%])"
+        r"(?P<after>[\])|]|\s*$| (?:[Dd]one|[Cc]ompleted?|[Ff]inished|[Pp]rocessed)\b)?"
     ).search
 
-    def match(self, text: str, state: State) -> Progress | None:
+    def match(self, text: str, state: State) -> Progress | None:  # noqa: ARG002 - every line stands for itself
         """Read the progress that a line tells; None when it tells none."""
-        found = self._SEARCH(text) if text.count("%") == 1 else None
-        if found is None or (found["before"] is None and found["after"] is None):
+        found = self._search(text) if text.count("%") == 1 else None
+        if found is None or (found["before"] is None and found["after"] is None) or float(found["percent"]) > 100:
             return None
-        if float(found["percent"]) > 100:
-            return None
-        label = (text[: found.start()] or text[found.end() :]).strip(" \t-:|#=>.[]()")
+        label = text[: found.start()].strip(" \t-:|#=>.[]()") or text[found.end() :].strip(" \t-:|#=>.[]()")
         return progress(self.name, percent=found["percent"], unit="%", label=label)
+
+
+RECOGNIZERS = (Percent(),)

@@ -1,0 +1,54 @@
+"""Monitored subprocesses: `subprocess.run` that says live what the child says, wherever you look.
+
+``subwatch.run`` and ``subwatch.Popen`` are their namesakes of :mod:`subprocess`, ``subwatch.aio`` has those of
+:mod:`asyncio`. What a child writes to stderr becomes records that go to sinks: Python logging by default,
+Sentry, Grafana Loki, OpenTelemetry and a rich terminal display by distributions of their own.
+"""
+
+from __future__ import annotations
+
+from ._plugins import sink
+from ._popen import Popen, run
+from ._watch import Watch, configure
+from .errors import ConfigError, SinkLoadError, SinkNotFound, SubwatchError
+from .records import Caller, Exit, Line, Lines, Progress, Run, Start, Usage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from . import aio as aio
+
+    __version__: str
+
+__all__ = [
+    "Caller",
+    "ConfigError",
+    "Exit",
+    "Line",
+    "Lines",
+    "Popen",
+    "Progress",
+    "Run",
+    "SinkLoadError",
+    "SinkNotFound",
+    "Start",
+    "SubwatchError",
+    "Usage",
+    "Watch",
+    "configure",
+    "run",
+    "sink",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("subwatch")
+    if name in ("aio", "sinks", "testing"):  # not needed by everyone
+        from importlib import import_module
+
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,151 @@
+"""From one run to its sinks: in order, each on its own, every loss counted.
+
+A sink that raises is reported once on the logger ``subwatch`` and then left out of the run; the child
+and the other sinks never notice.
+"""
+
+from __future__ import annotations
+
+import time
+
+from .records import Lines
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from .records import Exit, Run, Start
+    from .sinks import Sink, Stream
+
+__all__ = ["Dispatcher", "report", "sink_name"]
+
+
+def sink_name(sink: object) -> str:
+    """Name of a sink for messages and accounts."""
+    name = getattr(sink, "name", None)
+    if isinstance(name, str) and name:
+        return name
+    return str(getattr(sink, "__name__", None) or type(sink).__name__)
+
+
+def report(message: str, *args: object, exc_info: BaseException | None = None) -> None:
+    """Say something about subwatch itself on the logger ``subwatch``."""
+    import logging
+
+    logging.getLogger("subwatch").warning(message, *args, exc_info=exc_info)
+
+
+class _Entry:
+    __slots__ = ("dropped", "name", "stream")
+
+    def __init__(self, name: str, stream: Stream | None) -> None:
+        self.name = name
+        self.stream = stream
+        self.dropped = 0
+
+
+class Dispatcher:
+    """Fans the records of one run out to the streams of its sinks.
+
+    Args:
+        run: The run.
+        sinks: Where its records go.
+        redact: Masks secrets in what a failing sink says.
+    """
+
+    def __init__(self, run: Run, sinks: Iterable[Sink], redact: Any = None) -> None:
+        self._run = run
+        self._redact = redact
+        self._sinks = tuple(sinks)
+        self._entries: list[_Entry] = []
+
+    def open(self) -> dict[str, str | None]:
+        """Open a stream of every sink, in the caller's context.
+
+        Returns:
+            Environment variables for the child that the streams ask for; None removes one.
+        """
+        env: dict[str, str | None] = {}
+        for sink in self._sinks:
+            entry = _Entry(sink_name(sink), None)
+            self._entries.append(entry)
+            try:
+                entry.stream = sink.open(self._run)
+                env.update(getattr(entry.stream, "env", None) or {})
+            except Exception as error:  # noqa: BLE001 - whatever a plugin raises must not reach the child
+                self._leave_out(entry, error)
+        return env
+
+    def emit(self, records: Start | Lines | Exit) -> None:
+        """Hand a batch to every stream."""
+        for entry in self._entries:
+            stream = entry.stream
+            if stream is None:
+                entry.dropped += len(records)
+                continue
+            try:
+                stream.emit(records)
+            except Exception as error:  # noqa: BLE001 - isolation is the point
+                entry.dropped += len(records)
+                self._leave_out(entry, error)
+
+    def dropped(self) -> dict[str, int]:
+        """Records that did not get through so far, by sink name."""
+        counts: dict[str, int] = {}
+        for entry in self._entries:
+            count = entry.dropped + int(getattr(entry.stream, "dropped", 0) or 0)
+            if count:
+                counts[entry.name] = counts.get(entry.name, 0) + count
+        return counts
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether some stream delivers in its own time, so that `flush` may block."""
+        return any(hasattr(entry.stream, "flush") for entry in self._entries)
+
+    def flush(self, timeout: float) -> int:
+        """Wait until everything is delivered, at most `timeout` seconds for all streams together.
+
+        Returns:
+            How many records are not delivered yet.
+        """
+        deadline = time.monotonic() + timeout
+        left = 0
+        for entry in self._entries:
+            flush = getattr(entry.stream, "flush", None)
+            if flush is None:
+                continue
+            try:
+                left += flush(max(0.0, deadline - time.monotonic())) or 0
+            except Exception as error:  # noqa: BLE001
+                self._leave_out(entry, error)
+        return left
+
+    def close(self) -> None:
+        """Close every stream."""
+        for entry in self._entries:
+            stream, entry.stream = entry.stream, None
+            if stream is None:
+                continue
+            try:
+                stream.close()
+            except Exception as error:  # noqa: BLE001
+                self._leave_out(entry, error)
+
+    def _leave_out(self, entry: _Entry, error: Exception) -> None:
+        stream, entry.stream = entry.stream, None
+        text = f"{type(error).__name__}: {error}"
+        report(
+            "sink %r failed and is left out of run %s of %s: %s",
+            entry.name,
+            self._run.id,
+            self._run.program,
+            text if self._redact is None else self._redact(text),
+        )
+        if stream is not None:
+            try:
+                stream.close()
+            except Exception:  # noqa: BLE001 - it was reported already
+                pass
+

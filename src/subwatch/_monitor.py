@@ -1,0 +1,203 @@
+"""What a driver sees of watching: told what happens to the child, it has the records made and sent."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from ._control import OnLine
+    from ._dispatch import Dispatcher
+    from ._drive import Drive
+    from ._session import Session
+    from .processors import Redactor
+    from .records import Exit, Line, Run, Usage
+
+__all__ = ["Monitor", "signal_name"]
+
+
+def signal_name(returncode: int | None) -> str | None:
+    """Name of the signal that a negative return code stands for."""
+    if returncode is None or returncode >= 0:
+        return None
+    try:
+        return signal.Signals(-returncode).name
+    except ValueError:
+        return f"SIG{-returncode}"  # a real-time signal
+
+
+class Monitor:
+    """Session and dispatcher of one run, with the clocks.
+
+    Args:
+        run: The run.
+        session: Makes the records.
+        dispatcher: Sends them.
+        redactor: Masks secrets in what is raised.
+        options: The options of the run.
+        release: Called at the very end with a timeout, to close sinks made for this run alone.
+        on_line: The user's function as a sink, for the error that it may have to raise.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        session: Session,
+        dispatcher: Dispatcher,
+        redactor: Redactor,
+        options: Mapping[str, Any],
+        release: Callable[[float], object] | None = None,
+        on_line: OnLine | None = None,
+    ) -> None:
+        self.run = run
+        self.options = options
+        self.redactor = redactor
+        self.exit: Exit | None = None
+        self.usage: Callable[[], Usage | None] = lambda: None
+        self._session = session
+        self._dispatcher = dispatcher
+        self._release = release
+        self._on_line = on_line
+        self._env: dict[str, str | None] = {}
+        self._pid: int | None = None
+        self._started = time.monotonic()
+        self._closed = False
+
+    def open(self) -> None:
+        """Open the sinks' streams, in the caller's context."""
+        self._env = self._dispatcher.open()
+
+    def env(self, given: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        """The child's environment: what sinks add, under what the caller gave explicitly."""
+        if not self._env:
+            return given
+        from . import _os
+
+        env = dict(_os.environment())
+        if given is not None:
+            env = dict(given)
+        for name, value in self._env.items():
+            if given is not None and name in given:
+                continue
+            if value is None:
+                env.pop(name, None)
+            else:
+                env[name] = value
+        return env
+
+    def watch(self, names: Sequence[str]) -> None:
+        """Announce the streams that will be watched."""
+        for name in names:
+            self._session.stream(name)
+
+    def started(self, pid: int) -> None:
+        """Tell that the child runs."""
+        self._pid = pid
+        self._started = time.monotonic()
+        self._dispatcher.emit(self._session.started(pid, time.time_ns()))
+
+    def spawn_failed(self, error: BaseException) -> None:
+        """Tell that the child could not be started."""
+        now = time.time_ns()
+        name = type(error).__name__
+        text = self.redactor.text(str(error))
+        self._emit_exit(reason="spawn_failed", returncode=None, drained=True, usage=None, now=now, error=(text, name))
+        self.close()
+
+    def data(self, name: str, data: bytes) -> None:
+        """Take bytes of a watched stream."""
+        emit = self._dispatcher.emit
+        for lines in self._session.feed(name, data, time.time_ns()):
+            emit(lines)
+
+    def lost(self, error: Exception) -> None:
+        """Go on without records after an error of our own: the child must not notice."""
+        from ._dispatch import report
+
+        report("run %s of %s is no longer watched: %s", self.run.id, self.run.program, type(error).__name__, exc_info=error)
+
+    def eof(self, name: str) -> None:
+        """Take the end of a watched stream."""
+        for lines in self._session.eof(name, time.time_ns()):
+            self._dispatcher.emit(lines)
+
+    def idle_in(self) -> float | None:
+        """Seconds until `idle` has something to do, or None."""
+        at = self._session.idle_at()
+        return None if at is None else max(0.0, (at - time.time_ns()) / 1e9)
+
+    def idle(self) -> None:
+        """Show unfinished lines that have waited long enough."""
+        for lines in self._session.idle(time.time_ns()):
+            self._dispatcher.emit(lines)
+
+    def exited(self, drive: Drive, drained: bool) -> None:
+        """Tell that the child has ended and its pipes were read."""
+        now = time.time_ns()
+        for lines in self._session.finish(now):
+            self._dispatcher.emit(lines)
+        returncode = drive.returncode
+        if returncode is None:
+            reason = "unknown"
+        else:
+            reason = drive.ending.reason or ("signaled" if returncode < 0 else "exited")
+        self._emit_exit(reason=reason, returncode=returncode, drained=drained, usage=self.usage(), now=now)
+
+    def _emit_exit(
+        self,
+        *,
+        reason: str,
+        returncode: int | None,
+        drained: bool,
+        usage: Usage | None,
+        now: int,
+        error: tuple[str, str] | tuple[None, None] = (None, None),
+    ) -> None:
+        self.exit = self._session.exited(
+            pid=self._pid,
+            returncode=returncode,
+            signal=signal_name(returncode),
+            reason=reason,
+            time_ns=now,
+            duration=time.monotonic() - self._started,
+            usage=usage,
+            drained=drained,
+            dropped=self._dispatcher.dropped(),
+            error=error[0],
+            error_type=error[1],
+        )
+        self._dispatcher.emit(self.exit)
+
+    @property
+    def error(self) -> Exception | None:
+        """What ``on_line`` raised, where the caller wants it (``on_error="raise"``)."""
+        return None if self._on_line is None else self._on_line.error
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether `flush` may block."""
+        return self._dispatcher.must_wait or self._release is not None
+
+    def flush(self) -> None:
+        """Wait, within the flush timeout, until the sinks have delivered."""
+        self._dispatcher.flush(self.options["flush_timeout"])
+
+    def close(self) -> None:
+        """Close the streams: nothing more will come."""
+        if self._closed:
+            return
+        self._closed = True
+        self._dispatcher.close()
+        if self._release is not None:
+            self._release(self.options["flush_timeout"])
+
+    def annotate(self, error: BaseException) -> None:
+        """Add the last lines to an exception, redacted, so that a bare traceback says why (PEP 678)."""
+        tail: Sequence[Line] = self.exit.tail if self.exit is not None else self._session.tail()
+        if tail:
+            text = "\n".join(f"  {line.text}" for line in tail)
+            error.add_note(f"{self.run.program} said last:\n{text}")

@@ -1,0 +1,117 @@
+"""All that differs by platform, in one place; nothing else asks which one it is.
+
+POSIX only. What Linux alone has (pidfd, pipe sizes) is used where it is there and done without elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["environment", "exit_fd", "max_rss_bytes", "open_pty", "pipe_size", "set_pipe_size", "set_window_size", "status_of"]
+
+#: What a flooded pipe is enlarged to, in bytes. Only under flood: every pipe counts against the user's
+#: fs.pipe-user-pages-soft (pipe(7)).
+PIPE_SIZE = 256 * 1024
+
+
+def exit_fd(pid: int) -> int | None:
+    """Return a descriptor that becomes readable when our child exits; None where there is no such thing."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None
+
+
+def status_of(pid: int) -> int | None:
+    """Look at the status of our ended child without reaping it.
+
+    Returns:
+        The return code as `subprocess` writes it, or None while it runs.
+
+    Raises:
+        ChildProcessError: Somebody has reaped it already.
+    """
+    info = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    if info is None:
+        return None
+    return info.si_status if info.si_code == os.CLD_EXITED else -info.si_status
+
+
+def max_rss_bytes(ru_maxrss: int) -> int:
+    """Convert ru_maxrss: kilobytes everywhere but on macOS (getrusage(2))."""
+    return ru_maxrss if sys.platform == "darwin" else ru_maxrss * 1024
+
+
+def open_pty(like: int) -> tuple[int, int]:
+    """Open a pseudo-terminal of the size of the terminal `like`.
+
+    Output is left as the program writes it (no ``\\n`` to ``\\r\\n``): the real terminal does that, and
+    records and captures then hold the same bytes as through a pipe.
+
+    Returns:
+        The descriptor to read from and the one for the child.
+    """
+    import termios
+
+    master, slave = os.openpty()
+    try:
+        attributes = termios.tcgetattr(slave)
+        attributes[1] &= ~termios.OPOST
+        attributes[3] &= ~termios.ECHO
+        termios.tcsetattr(slave, termios.TCSANOW, attributes)
+        set_window_size(master, like)
+    except BaseException:
+        os.close(master)
+        os.close(slave)
+        raise
+    return master, slave
+
+
+def set_window_size(fd: int, like: int) -> None:
+    """Give a pseudo-terminal the size of the terminal `like`."""
+    import termios
+
+    try:
+        size = os.get_terminal_size(like)
+        termios.tcsetwinsize(fd, (size.lines, size.columns))
+    except OSError:
+        pass
+
+
+_environ: tuple[dict[bytes, bytes], dict[str, str]] | None = None
+
+
+def environment() -> Mapping[str, str]:
+    """Return a snapshot of os.environ, the same object as long as nothing changes (decoding it is dear)."""
+    global _environ  # noqa: PLW0603 - a cache of one
+    current: dict[bytes, bytes] | None = getattr(os.environ, "_data", None)
+    if current is None:
+        return dict(os.environ)
+    if _environ is None or _environ[0] != current:
+        _environ = (dict(current), dict(os.environ))
+    return _environ[1]
+
+
+def pipe_size(fd: int) -> int:
+    """Return the capacity of a pipe in bytes; 0 where that cannot be told."""
+    import fcntl
+
+    try:
+        return fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)
+    except (AttributeError, OSError):
+        return 0
+
+
+def set_pipe_size(fd: int, size: int) -> None:
+    """Set the capacity of a pipe in bytes, where that is possible."""
+    import fcntl
+
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
+    except (AttributeError, OSError):
+        pass

@@ -1,0 +1,150 @@
+"""Sinks by name: entry points of the group ``subwatch.sinks``, looked up lazily.
+
+Only what is named is ever imported. All wording of errors about plugins is here.
+"""
+
+from __future__ import annotations
+
+from ._dispatch import sink_name
+from .errors import ConfigError, SinkLoadError, SinkNotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from importlib.metadata import EntryPoint
+    from typing import Any
+
+    from .sinks import Sink, SinkLike
+
+__all__ = ["GROUP", "SinkSpec", "build", "installed", "sink"]
+
+GROUP = "subwatch.sinks"
+_OWN = {"logging": "LoggingSink", "jsonlines": "JsonLinesSink", "callable": "CallableSink"}
+_KNOWN = {"loki", "opentelemetry", "rich", "sentry"}
+
+
+class SinkSpec:
+    """A sink by name, with options; made by `sink`, turned into a sink when a run needs it."""
+
+    __slots__ = ("name", "options")
+
+    def __init__(self, name: str, options: dict[str, Any]) -> None:
+        self.name = name
+        self.options = options
+
+    def __repr__(self) -> str:
+        # values may be credentials
+        return f"subwatch.sink({', '.join([repr(self.name), *(f'{key}=...' for key in self.options)])})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SinkSpec):
+            return NotImplemented
+        return (self.name, self.options) == (other.name, other.options)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def sink(name: str, /, **options: Any) -> SinkSpec:
+    """Name a sink and its options.
+
+    Args:
+        name: Name of an entry point of the group ``subwatch.sinks``, such as ``"loki"``.
+        options: Arguments for that sink.
+
+    Returns:
+        A specification to give to ``sinks=``; nothing is imported yet.
+
+    Raises:
+        ConfigError: The name is not a string.
+    """
+    if not isinstance(name, str) or not name:
+        raise ConfigError(f"a sink's name is a non-empty string such as 'loki', not {name!r}")
+    return SinkSpec(name, options)
+
+
+def installed() -> list[EntryPoint]:
+    """Return the entry points of all installed sinks, by name, without importing any."""
+    from importlib.metadata import entry_points
+
+    unique = {(point.name, point.value): point for point in entry_points(group=GROUP)}
+    return [unique[key] for key in sorted(unique)]
+
+
+def _load(name: str) -> Any:
+    if name in _OWN:
+        from . import sinks
+
+        return getattr(sinks, _OWN[name])
+    from importlib.metadata import entry_points
+
+    points = list(entry_points(group=GROUP, name=name))
+    if not points:
+        names = sorted({*_OWN, *(point.name for point in installed())})
+        cure = f"install it with 'pip install subwatch-{name}'" if name in _KNOWN else _nearest(name, names)
+        raise SinkNotFound(f"no sink named {name!r} is installed: {cure}; installed are {', '.join(names)}")
+    point = points[0]
+    try:
+        return point.load()
+    except Exception as error:
+        raise SinkLoadError(f"sink {_origin(point)} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, [*names, *_KNOWN], 1)
+    return f"did you mean {close[0]!r}?" if close else "install the distribution that offers it"
+
+
+def _origin(point: EntryPoint) -> str:
+    dist = point.dist
+    where = f"distribution {dist.name} {dist.version}" if dist is not None else "an unknown distribution"
+    return f"{point.name!r} (entry point {point.value!r} of {where})"
+
+
+def build(like: SinkLike) -> tuple[Sink, bool]:
+    """Turn what ``sinks=`` accepts into a sink.
+
+    Returns:
+        The sink, and whether it was made here, so that whoever asked has to close it.
+
+    Raises:
+        ConfigError: It is nothing of the kind, or its options are wrong.
+        SinkNotFound: No such sink is installed.
+        SinkLoadError: It is installed but broken.
+    """
+    if isinstance(like, str):
+        like = SinkSpec(like, {})
+    if isinstance(like, SinkSpec):
+        return _make(like), True
+    if isinstance(like, type):
+        raise ConfigError(f"sinks= takes sink objects; {like.__name__} is a class: write {like.__name__}()")
+    if callable(getattr(like, "open", None)):
+        return like, False  # type: ignore[return-value]
+    if callable(like):
+        from .sinks import CallableSink
+
+        return CallableSink(like), False
+    raise ConfigError(
+        f"sinks= takes names, subwatch.sink(...), sink objects and callables, not {type(like).__name__}"
+    )
+
+
+def _make(spec: SinkSpec) -> Sink:
+    factory = _load(spec.name)
+    try:
+        made = factory(**spec.options)
+    except ConfigError:
+        raise
+    except TypeError as error:
+        raise ConfigError(f"wrong options for sink {spec.name!r} ({', '.join(spec.options) or 'none'}): {error}") from error
+    except Exception as error:
+        raise SinkLoadError(f"sink {spec.name!r} cannot be made: {type(error).__name__}: {error}") from error
+    if not callable(getattr(made, "open", None)):
+        raise SinkLoadError(f"sink {spec.name!r} is broken: {sink_name(made)} has no method open(run)")
+    if not getattr(made, "name", None):
+        try:
+            made.name = spec.name
+        except AttributeError:
+            pass
+    return made  # type: ignore[no-any-return]

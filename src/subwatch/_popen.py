@@ -1,0 +1,304 @@
+"""The synchronous front: `run` in the caller's thread, `Popen` with a thread that watches."""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import subprocess
+import threading
+import time
+import weakref
+
+from . import _os
+from ._control import Backlog
+from ._drive import Drive, Poller
+from ._options import split
+from ._outcome import outcome
+from ._spawn import Child, Talk, by_name
+from ._watch import default_watch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from ._ending import Ending
+    from ._monitor import Monitor
+    from ._watch import Watch
+    from .records import Exit, Line, Start, Usage
+
+__all__ = ["Popen", "run"]
+
+
+class Popen(Child):
+    """A `subprocess.Popen` whose stderr is watched from its start to its end, by a thread.
+
+    Accepts what `subprocess.Popen` accepts, positionally too, and the extra keywords of `run`. The sinks
+    get the lines wherever stderr leads, and whether or not the caller reads its pipes. The exit record is
+    sent when the child ends, even when nobody waits for it; it then has no usage figures, which only
+    reaping gives.
+
+    Raises:
+        OSError: The child could not be started, as from `subprocess.Popen`.
+        subwatch.errors.SubwatchError: An option or a sink is wrong; nothing was started.
+    """
+
+    def __init__(self, *popenargs: Any, **kwargs: Any) -> None:
+        watch = kwargs.pop("watch", None) or default_watch()
+        options = split(kwargs)
+        keywords = by_name(popenargs, kwargs, type(self).__name__)
+        self._news = threading.Event()
+        self._backlog = Backlog(self._news.set)
+        monitor, ending = watch.monitor(options, keywords, backlog=self._backlog)
+        self._waiting = 0
+        self._reaped = threading.Event()
+        super().__init__(keywords, monitor, direct=False)
+        self._pump = _Pump(self, monitor, ending)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """As :meth:`subprocess.Popen.wait`; what the child wrote has reached its place when this returns."""
+        self._waiting += 1
+        try:
+            returncode = super().wait(timeout)
+        finally:
+            self._waiting -= 1
+        self._pump.catch_up()
+        return returncode
+
+    def communicate(self, input: Any = None, timeout: float | None = None) -> tuple[Any, Any]:
+        """As :meth:`subprocess.Popen.communicate`; does not wait for ever for a pipe that another process holds."""
+        self._waiting += 1
+        try:
+            result = super().communicate(input, timeout)
+        finally:
+            self._waiting -= 1
+        self._pump.catch_up()
+        return result
+
+    def records(self) -> Iterator[Start | Line | Exit]:
+        """Iterate over the child's records, live, from its start.
+
+        What waits to be taken is bounded (16 MiB): beyond that the oldest lines give way, and the exit
+        record counts them under ``records``. To be called once.
+        """
+        backlog = self._backlog
+        backlog.claim()
+        while True:
+            self._news.clear()
+            ended = backlog.ended
+            batch = backlog.pop()
+            if batch is not None:
+                yield from batch
+            elif ended:
+                return
+            else:
+                self._news.wait()
+
+    def _handle_exitstatus(self, *args: Any, **kwargs: Any) -> None:
+        super()._handle_exitstatus(*args, **kwargs)  # type: ignore[misc]
+        self._reaped.set()
+
+
+class _Peer:
+    """The process as its watching thread sees it: looked at, never reaped, and not kept alive."""
+
+    def __init__(self, popen: Popen) -> None:
+        self.pid = popen.pid
+        self.lost = False
+        self._popen = weakref.ref(popen)
+        self._alone = popen._leads_group
+
+    def status(self) -> int | None:
+        popen = self._popen()
+        if popen is not None:
+            if popen._waiting:  # whoever waits reaps, and gets the usage figures for us
+                popen._reaped.wait(0.5)
+            if popen.returncode is not None:
+                self.lost = popen.lost
+                return None if popen.lost else popen.returncode
+        try:
+            return _os.status_of(self.pid)
+        except ChildProcessError:
+            if popen is not None and popen._reaped.wait(0.5) and not popen.lost:
+                return popen.returncode
+            self.lost = True
+            return None
+
+    def usage(self) -> Usage | None:
+        popen = self._popen()
+        return None if popen is None else popen._usage
+
+    def deliver(self, signal: int) -> None:
+        popen = self._popen()
+        if popen is not None:
+            popen.deliver(signal)
+            return
+        try:
+            if _os.status_of(self.pid) is None:
+                os.kill(self.pid, signal)
+        except (ChildProcessError, ProcessLookupError):
+            pass
+
+    def group_alive(self) -> bool:
+        popen = self._popen()
+        return popen is not None and popen.group_alive()
+
+
+class _Pump:
+    """The thread that watches a `Popen`; it holds no reference to it, so that it can be forgotten as ever."""
+
+    def __init__(self, popen: Popen, monitor: Monitor, ending: Ending) -> None:
+        peer = _Peer(popen)
+        monitor.usage = peer.usage
+        poller = Poller()
+        self._caught_up = threading.Event()
+        drive = Drive(peer, poller, popen.channels, monitor, ending, drain=popen.drain)
+        drive.on_exit = self._caught_up.set
+        drive.start()
+        self._thread = threading.Thread(
+            target=contextvars.copy_context().run,
+            args=(_pump, drive, poller),
+            name=f"subwatch-{popen.pid}",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def catch_up(self) -> None:
+        """Wait until what the child wrote before its end was handed on (at most a second)."""
+        if threading.current_thread() is not self._thread:
+            self._caught_up.wait(1.0)
+
+
+def _pump(drive: Drive, poller: Poller) -> None:
+    poller.run(drive)
+    while drive.open_channels:
+        poller = Poller()
+        drive.adopt(poller)
+        poller.run(drive)
+    if drive.monitor is not None:
+        drive.monitor.close()
+
+
+def run(
+    *popenargs: Any,
+    input: Any = None,
+    capture_output: bool = False,
+    timeout: float | None = None,
+    check: bool = False,
+    watch: Watch | None = None,
+    **kwargs: Any,
+) -> subprocess.CompletedProcess[Any]:
+    """Run a command as :func:`subprocess.run` does, and say live what it says.
+
+    Every argument of :func:`subprocess.run` is accepted, positionally too. The lines of its stderr go to
+    the sinks wherever stderr leads: to ours (None), to the result (PIPE, `capture_output`), to a file, to
+    stdout (STDOUT: both are then watched as one stream) or nowhere (DEVNULL).
+
+    Args:
+        popenargs: The command, and positional arguments of :class:`subprocess.Popen`.
+        input: Data for the child's stdin.
+        capture_output: Return output and error output in the result.
+        timeout: Seconds after which the child is ended.
+        check: Raise CalledProcessError on a non-zero exit status.
+        watch: Options to start from; by default those of `subwatch.configure`.
+        kwargs: Arguments of :class:`subprocess.Popen`, and these:
+
+    Keyword Args:
+        sinks: Where the records go: names, `subwatch.sink`, sink objects, callables that take a record.
+        tags: Labels that every record carries.
+        redact: Further secrets to mask, or a function from text to text that masks them.
+        watch_stdout: Watch the lines of stdout too.
+        record_encoding: Encoding of the records' text; by default `encoding`, else UTF-8.
+        grace: Seconds between SIGTERM and SIGKILL when the child is to be ended; 0 kills at once.
+        tree: Start the child in a session of its own, and end all of its process group with it.
+        idle_timeout: Seconds without any output after which the child is ended.
+        stop_on: A regular expression or a function of `Line`; where it matches, the child is ended.
+        on_line: A function that is called with each `Line`.
+        on_error: ``"report"`` says on the logger ``subwatch`` that `on_line` raised and goes on without
+            it; ``"raise"`` ends the child and raises the error.
+        drain: Seconds to wait for the end of captured streams that another process keeps open after the
+            child's own end.
+        pty: Give the child a pseudo-terminal as stderr; None does where it would have had a terminal.
+        tail: Number of last lines in the exit record and in the note of an exception.
+        levels: Level rules: a function from text to level or None, or a list of (pattern, level).
+        default_level: Level of a line that says nothing about it.
+        ceiling: Highest level of a line; whether something failed is for the exit status to say.
+        recognizers: Progress recognisers, before the built-in ones.
+        max_line: Size limit of a record in bytes; a longer line goes on in the next.
+        partial_delay: Seconds after which an unfinished line, such as a prompt, is shown as it is.
+        flush_timeout: Seconds that the sinks may take to deliver at the end.
+
+    Returns:
+        A `subprocess.CompletedProcess`, as the standard library makes it.
+
+    Raises:
+        subprocess.CalledProcessError: `check` is true and the exit status is not 0. The last lines of
+            stderr are a note of the exception (PEP 678).
+        subprocess.TimeoutExpired: `timeout` or `idle_timeout` is over and the child was ended.
+        OSError: The child could not be started.
+        subwatch.errors.SubwatchError: An option or a sink is wrong; nothing was started.
+
+    Differences from :func:`subprocess.run`, all on purpose:
+
+    - When another process keeps a captured pipe open after the child's end, this returns after `drain`
+      seconds, and goes on reading in the background: what comes is marked ``late``.
+    - A child whose time is over gets SIGTERM, and SIGKILL `grace` seconds later (``grace=0``: at once).
+    - ``TimeoutExpired`` holds text where text was asked for (bpo-87597).
+    - Exceptions carry a note, and secrets in the command are masked where an exception or the result
+      shows it; ``.cmd`` and ``.args`` still equal the command.
+    - stderr reaches its place by way of this process: two streams that go to the same place may be
+      interleaved differently than without, by less than a millisecond; ``stderr=STDOUT`` keeps the order.
+    """
+    prelude(kwargs, input, capture_output)
+    options = split(kwargs)
+    keywords = by_name(popenargs, kwargs, "run")
+    monitor, ending = (watch or default_watch()).monitor(options, keywords, raises=check)
+    child = Child(keywords, monitor, direct=True)
+    if timeout is not None:
+        ending.deadline = time.monotonic() + timeout
+    talk = Talk(child, child.channels, monitor, ending, input)
+    try:
+        talk.run()
+    except BaseException:
+        _interrupt(talk, ending)
+        _conclude(talk, monitor)
+        talk.close()
+        raise
+    _conclude(talk, monitor)
+    return outcome(child, monitor, ending, talk, timeout=timeout, check=check)
+
+
+def prelude(kwargs: dict[str, Any], input: Any, capture_output: bool) -> None:
+    """What :func:`subprocess.run` does with two of its arguments, with its words.
+
+    Raises:
+        ValueError: They contradict others.
+    """
+    if input is not None:
+        if kwargs.get("stdin") is not None:
+            raise ValueError("stdin and input arguments may not both be used.")
+        kwargs["stdin"] = subprocess.PIPE
+    if capture_output:
+        if kwargs.get("stdout") is not None or kwargs.get("stderr") is not None:
+            raise ValueError("stdout and stderr arguments may not be used with capture_output.")
+        kwargs["stdout"] = kwargs["stderr"] = subprocess.PIPE
+
+
+def _interrupt(talk: Talk, ending: Ending) -> None:
+    """End the child after a Ctrl-C; a second one makes short work of it."""
+    ending.begin("interrupted", time.monotonic())
+    while True:
+        try:
+            talk.drive.tick()
+            talk.run()
+            return
+        except KeyboardInterrupt:
+            ending.hurry(time.monotonic())
+
+
+def _conclude(talk: Talk, monitor: Monitor) -> None:
+    """Let the sinks deliver; a stream that goes on in the background closes them at its end."""
+    if monitor.must_wait:
+        monitor.flush()
+    if not talk.drive.open_channels:
+        monitor.close()

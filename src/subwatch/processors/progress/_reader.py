@@ -1,0 +1,134 @@
+"""Asks recognisers about batches of lines."""
+
+from __future__ import annotations
+
+import fnmatch
+
+from ...errors import ConfigError
+from ...records import Progress
+from .._text import lines_with, strip_ansi
+from ._base import Recognizer, State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ...records import Lines
+
+__all__ = ["Reader", "resolve"]
+
+# Progress is short: what is longer is not worth a pattern's time.
+_LONGEST = 2000
+_GROUP = "subwatch.recognizers"
+
+
+class Reader:
+    """Reads the progress of one run's lines.
+
+    Args:
+        program: Name of the program; recognisers made for it are asked first.
+        recognizers: What to ask, in order.
+
+    Attributes:
+        failed: The recognisers that raised, by name, and what they raised; each is left out from then on.
+    """
+
+    def __init__(self, program: str, recognizers: Iterable[Recognizer]) -> None:
+        made_for = {True: [], False: []}  # type: dict[bool, list[Recognizer]]
+        for recognizer in recognizers:
+            known = any(fnmatch.fnmatchcase(program, pattern) for pattern in recognizer.programs)
+            if known or recognizer.scope != "own":
+                made_for[known].append(recognizer)
+        self._own = frozenset(map(id, made_for[True]))
+        self._order = made_for[True] + made_for[False]
+        self._states: dict[str, State] = {}
+        self.failed: dict[str, BaseException] = {}
+
+    def __call__(self, lines: Lines) -> list[Progress | None] | None:
+        """Read the progress of each line.
+
+        Returns:
+            One entry a line; None when no line tells any.
+        """
+        texts: Sequence[str] = lines.texts
+        joined = "\n".join(texts)
+        likely = [r for r in self._order if all(needle in joined for needle in r.needles)]
+        if any(r.scope == "updates" and id(r) not in self._own for r in likely) and "\r" not in lines.endings:
+            likely = [r for r in likely if r.scope != "updates" or id(r) in self._own]
+        if not likely:
+            return None
+        if "\x1b" in joined:
+            joined = strip_ansi("", joined)
+            texts = joined.split("\n")
+        column: list[Progress | None] = [None] * len(lines)
+        for recognizer in likely:
+            state = self._states.get(recognizer.name)
+            if state is None:
+                state = self._states[recognizer.name] = State(lines.run)
+            try:
+                self._ask(recognizer, state, texts, joined, column)
+            except Exception as error:  # noqa: BLE001 - whatever it raises, the others go on
+                self.failed[recognizer.name] = error
+                self._order = [other for other in self._order if other is not recognizer]
+        return column if any(column) else None
+
+    @staticmethod
+    def _ask(
+        recognizer: Recognizer, state: State, texts: Sequence[str], joined: str, column: list[Progress | None]
+    ) -> None:
+        needles = recognizer.needles
+        for index in lines_with(needles[-1], joined) if needles else range(len(texts)):
+            text = texts[index]
+            if column[index] is None and len(text) <= _LONGEST and all(needle in text for needle in needles):
+                found = recognizer.match(text, state)
+                if found is not None:
+                    column[index] = _checked(found)
+
+
+def _checked(found: Progress) -> Progress:
+    """Refuse what is no progress: a fraction outside of 0.0 to 1.0 breaks whoever draws it."""
+    if not isinstance(found, Progress):
+        raise TypeError(f"a recogniser returned {type(found).__name__}, not Progress or None")
+    if found.fraction is not None and not 0.0 <= found.fraction <= 1.0:
+        found.fraction = None
+    return found
+
+
+def resolve(names: Iterable[str | Recognizer]) -> tuple[Recognizer, ...]:
+    """Find recognisers that are named by their entry point in the group ``subwatch.recognizers``.
+
+    Args:
+        names: Names, and recognisers, which stay what they are.
+
+    Returns:
+        The recognisers in order; an entry point may offer one, several in a tuple, or a class without arguments.
+
+    Raises:
+        ConfigError: No distribution offers that name, or what it offers is no recogniser.
+    """
+    found: list[Recognizer] = []
+    for name in names:
+        offers = _load(name) if isinstance(name, str) else (name,)
+        for offer in offers:
+            missing = [m for m in ("name", "programs", "needles", "scope", "match") if not hasattr(offer, m)]
+            if missing:
+                raise ConfigError(f"recogniser {name!r} is {offer!r}, which has no {', '.join(missing)}")
+            found.append(offer)
+    return tuple(found)
+
+
+def _load(name: str) -> Iterable[Recognizer]:
+    from importlib.metadata import entry_points
+
+    points = entry_points(group=_GROUP)
+    if name not in points.names:
+        known = ", ".join(sorted(points.names)) or "none"
+        raise ConfigError(f"no installed distribution offers the recogniser {name!r} (group {_GROUP}; there: {known})")
+    point = points[name]
+    try:
+        offer = point.load()
+        offer = offer() if isinstance(offer, type) else offer
+    except Exception as error:
+        package = point.dist.name if point.dist else "an unknown distribution"
+        raise ConfigError(f"recogniser {name!r} ({point.value}, from {package}) cannot be loaded: {error!r}") from error
+    return offer if isinstance(offer, tuple | list) else (offer,)

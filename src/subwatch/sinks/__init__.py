@@ -1,0 +1,76 @@
+"""Where records go: the sink protocol, and the sinks that need no third party.
+
+A sink is anything with ``open(run)`` that returns a stream; a plain callable that takes one record is one
+too. Distributions offer sinks by entry points of the group ``subwatch.sinks``; the class is the factory, and
+every argument has a default.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
+
+    from .._plugins import SinkSpec
+    from ..records import Exit, Line, Lines, Run, Start
+    from ._background import Background
+    from ._callable import CallableSink
+    from ._jsonlines import JsonLinesSink
+    from ._logging import LoggingSink
+
+    #: What ``sinks=`` takes: a name, `subwatch.sink(...)`, a sink object, or a function of one record.
+    SinkLike: TypeAlias = str | SinkSpec | "Sink" | Callable[[Start | Line | Exit], Any]
+
+__all__ = ["Background", "CallableSink", "JsonLinesSink", "LoggingSink", "Sink", "Stream"]
+
+
+class Stream(Protocol):
+    """One run's way into a sink.
+
+    Besides these methods a stream may have
+
+    - ``env``, a mapping of variables to add to the child's environment (None removes one),
+    - ``flush(timeout) -> int``, which blocks until what was emitted is delivered, at most `timeout`
+      seconds, and returns how many records are not delivered yet,
+    - ``dropped``, how many records it has dropped so far.
+    """
+
+    def emit(self, records: Start | Lines | Exit, /) -> None:
+        """Take a batch: a `Start`, a `Lines`, or an `Exit`; each is a sequence of records.
+
+        Called in order, by one thread at a time. Quick: the child waits. May raise: the sink is then
+        reported once, left out of this run, and what it missed is counted.
+        """
+
+    def close(self) -> None:
+        """Take note that no more records of this run will come. Quick."""
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Something that takes the records of runs. It may also have a ``name``, for messages and accounts."""
+
+    def open(self, run: Run, /) -> Stream:
+        """Return a stream for a child that is about to be started, in the caller's thread and context."""
+        ...
+
+    def close(self, timeout: float, /) -> int | None:
+        """End the sink: deliver within `timeout` seconds; return how many records were not delivered."""
+
+
+_HOME = {
+    "Background": "_background",
+    "CallableSink": "_callable",
+    "JsonLinesSink": "_jsonlines",
+    "LoggingSink": "_logging",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        from importlib import import_module
+
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

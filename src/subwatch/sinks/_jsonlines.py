@@ -1,0 +1,126 @@
+"""Records as JSON, one object per line."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError
+from ..records import LEVEL_NAMES, Exit, Lines, Start
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any, TextIO
+
+    from ..records import Line, Run
+
+__all__ = ["JsonLinesSink", "as_dict"]
+
+
+class JsonLinesSink:
+    """Writes each record as one JSON object on a line of its own, flushed per batch.
+
+    Args:
+        path: File to append to, created with mode 0600; ``"-"`` is stderr.
+        file: An open text file instead; it stays open.
+
+    Raises:
+        ConfigError: Neither or both are given.
+        OSError: The file cannot be opened.
+    """
+
+    name = "jsonlines"
+
+    def __init__(self, path: str | Path = "", *, file: TextIO | None = None) -> None:
+        if bool(path) == (file is not None):
+            raise ConfigError("JsonLinesSink takes a path or a file: sink('jsonlines', path='run.jsonl')")
+        self._mine = False
+        if file is not None:
+            self._file = file
+        elif path == "-":
+            import sys
+
+            self._file = sys.stderr
+        else:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._file = open(fd, "a", encoding="utf-8")
+            self._mine = True
+        self._lock = threading.Lock()
+
+    def open(self, run: Run) -> JsonLinesSink:
+        """Return the stream of a run: the sink itself."""
+        return self
+
+    def emit(self, records: Start | Lines | Exit) -> None:
+        """Write the records of a batch, in one piece."""
+        text = "".join(json.dumps(as_dict(record), ensure_ascii=False) + "\n" for record in records)
+        with self._lock:
+            self._file.write(text)
+            self._file.flush()
+
+    def close(self, timeout: float | None = None) -> None:
+        """Close the file, if it was opened here and the sink itself (not a stream of it) is meant."""
+        if timeout is not None and self._mine:
+            self._file.close()
+
+
+def as_dict(record: Start | Line | Exit) -> dict[str, Any]:
+    """Return a record as a dictionary of plain JSON values, without what is empty."""
+    run = record.run
+    common: dict[str, Any] = {"event": "line", "time_ns": record.time_ns, "run": run.id, "program": run.program}
+    common.update(run.fields)
+    if isinstance(record, Start):
+        common.update(event="start", pid=record.pid, argv=list(run.argv), cwd=run.cwd, host=run.host)
+        if run.tags:
+            common["tags"] = dict(run.tags)
+        if run.caller is not None:
+            common["caller"] = f"{run.caller.file}:{run.caller.line} {run.caller.function}"
+        return common
+    if isinstance(record, Exit):
+        return common | _exit(record)
+    common.update(number=record.number, stream=record.stream, level=level_name(record.level), text=record.text)
+    if record.ending != "\n":
+        common["ending"] = record.ending
+    for flag in ("partial", "truncated", "continued", "late"):
+        if getattr(record, flag):
+            common[flag] = True
+    if record.progress is not None:
+        progress = record.progress
+        names = ("completed", "total", "fraction", "unit", "label")
+        common["progress"] = {name: getattr(progress, name) for name in names if getattr(progress, name) not in (None, "")}
+    if record.fields:
+        common["fields"] = dict(record.fields)
+    return common
+
+
+def _exit(record: Exit) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "event": "exit",
+        "pid": record.pid,
+        "returncode": record.returncode,
+        "signal": record.signal,
+        "reason": record.reason,
+        "message": record.message,
+        "failed": record.failed,
+        "duration": round(record.duration, 6),
+        "lines": dict(record.lines),
+        "bytes": dict(record.bytes),
+        "dropped": dict(record.dropped),
+        "truncated": record.truncated,
+        "error": record.error,
+        "error_type": record.error_type,
+        "tail": [line.text for line in record.tail] if record.failed else [],
+    }
+    if record.usage is not None:
+        usage = record.usage
+        values["usage"] = {"user": usage.user, "system": usage.system, "max_rss": usage.max_rss}
+    if not record.drained:
+        values["drained"] = False
+    return {name: value for name, value in values.items() if value not in (None, [], {}) or name == "returncode"}
+
+
+def level_name(level: int) -> str:
+    """Lower-case name of a level: that of the highest standard level at or below it."""
+    return LEVEL_NAMES[max((known for known in LEVEL_NAMES if known <= level), default=10)]
