@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 
-from ..records import CRITICAL, DEBUG, ERROR, INFO, WARNING
+from subwatch.records import CRITICAL, DEBUG, ERROR, INFO, WARNING
 from ._text import strip_ansi
 
 TYPE_CHECKING = False
@@ -26,7 +26,14 @@ __all__ = ["levels", "strip_syslog", "syslog"]
 # sd-daemon(3): emerg, alert, crit, err, warning, notice, info, debug.
 _SYSLOG = (CRITICAL, CRITICAL, CRITICAL, ERROR, WARNING, INFO, INFO, DEBUG)
 _NUMBERS = {
-    **{"critical": CRITICAL, "error": ERROR, "warning": WARNING, "info": INFO, "debug": DEBUG, "crash": ERROR},
+    **{
+        "critical": CRITICAL,
+        "error": ERROR,
+        "warning": WARNING,
+        "info": INFO,
+        "debug": DEBUG,
+        "crash": ERROR,
+    },
     **{"F": CRITICAL, "E": ERROR, "W": WARNING, "I": INFO},  # glog
 }
 
@@ -73,7 +80,9 @@ _AFTER_COLON = re.compile(
     r":[ \t](?:(?P<error>(?:fatal )?[eE]rror|ERROR)|(?P<critical>[fF]atal|FATAL|[pP]anic|PANIC)|(?P<debug>debug|DEBUG)"
     r"|(?P<warning>[wW]arning|WARNING|[A-Z][a-zA-Z]{0,60}Warning|detail|hint)):"
 )
-_PROGRAM = re.compile(rf"(?:[\[(]?(?:{_STAMP}|[A-Z][a-z][a-z] [ \d]\d {_CLOCK})[\])>]?[ :]{{1,2}}(?:[\w.-]{{1,64}} )?)?[^\s=]{{1,255}}")
+_PROGRAM = re.compile(
+    rf"(?:[\[(]?(?:{_STAMP}|[A-Z][a-z][a-z] [ \d]\d {_CLOCK})[\])>]?[ :]{{1,2}}(?:[\w.-]{{1,64}} )?)?[^\s=]{{1,255}}"
+)
 # "time=... level=error msg=...": a word of its own, in a line that begins with a key.
 _AFTER_EQUALS = re.compile(
     r"=(?:(?<=[ \n]level=)|(?<=[ \n]lvl=)|(?<=[ \n]severity=))[\"']?(?i:(?P<error>err(?:or)?)"

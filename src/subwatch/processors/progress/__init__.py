@@ -14,7 +14,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["DEFAULT", "NUMBER", "SIZE", "Pattern", "Reader", "Recognizer", "State", "progress", "reader", "resolve"]
+__all__ = [
+    "DEFAULT",
+    "NUMBER",
+    "SIZE",
+    "Pattern",
+    "Reader",
+    "Recognizer",
+    "State",
+    "progress",
+    "reader",
+    "resolve",
+]
 
 #: The built-in recognisers, in the order in which they are asked.
 DEFAULT: tuple[Recognizer, ...] = (

@@ -7,11 +7,11 @@ import math
 import re
 from typing import Any, Literal, Protocol
 
-from ...records import Progress
+from subwatch.records import Progress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ...records import Run
+    from subwatch.records import Run
 
 __all__ = ["NUMBER", "SIZE", "Pattern", "Recognizer", "State", "json_object", "progress"]
 

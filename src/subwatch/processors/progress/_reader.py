@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import fnmatch
 
-from ...errors import ConfigError
-from ...records import Progress
-from .._text import lines_with, strip_ansi
+from subwatch.errors import ConfigError
+from subwatch.records import Progress
+from subwatch.processors._text import lines_with, strip_ansi
 from ._base import Recognizer, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ...records import Lines
+    from subwatch.records import Lines
 
 __all__ = ["Reader", "resolve"]
 
@@ -123,12 +123,16 @@ def _load(name: str) -> Iterable[Recognizer]:
     points = entry_points(group=_GROUP)
     if name not in points.names:
         known = ", ".join(sorted(points.names)) or "none"
-        raise ConfigError(f"no installed distribution offers the recogniser {name!r} (group {_GROUP}; there: {known})")
+        raise ConfigError(
+            f"no installed distribution offers the recogniser {name!r} (group {_GROUP}; there: {known})"
+        )
     point = points[name]
     try:
         offer = point.load()
         offer = offer() if isinstance(offer, type) else offer
     except Exception as error:
         package = point.dist.name if point.dist else "an unknown distribution"
-        raise ConfigError(f"recogniser {name!r} ({point.value}, from {package}) cannot be loaded: {error!r}") from error
+        raise ConfigError(
+            f"recogniser {name!r} ({point.value}, from {package}) cannot be loaded: {error!r}"
+        ) from error
     return offer if isinstance(offer, tuple | list) else (offer,)

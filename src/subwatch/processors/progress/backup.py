@@ -8,7 +8,7 @@ from ._base import NUMBER, Pattern, json_object, progress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ...records import Progress
+    from subwatch.records import Progress
     from ._base import State
 
 __all__ = ["RECOGNIZERS", "BorgJson", "ResticJson"]
@@ -31,7 +31,8 @@ class BorgJson:
         told = json_object(text)
         match told.get("type"):
             case "progress_percent":
-                return progress(self.name, told.get("current"), told.get("total"), label=_text(told.get("message")))
+                label = _text(told.get("message")).lstrip(" 0123456789.%")
+                return progress(self.name, told.get("current"), told.get("total"), label=label)
             case "archive_progress":
                 return progress(self.name, told.get("nfiles"), unit="files", label=_text(told.get("path")))
         return None
@@ -66,7 +67,13 @@ RECOGNIZERS = (
         unit="files",
     ),
     # " 97.5% Extracting: home/user/file"
-    Pattern("borg_percent", rf"^ *(?P<percent>{NUMBER})% (?P<label>[A-Z].*)$", programs=("borg*",), scope="own", unit="%"),
+    Pattern(
+        "borg_percent",
+        rf"^ *(?P<percent>{NUMBER})% (?P<label>[A-Z].*)$",
+        programs=("borg*",),
+        scope="own",
+        unit="%",
+    ),
     BorgJson(),
     # "[0:05] 12.34%  10 files 1.200 MiB, total 100 files 10.000 MiB, 0 errors ETA 0:10", "[0:00] 50.00%  1 / 2 snapshots"
     Pattern(

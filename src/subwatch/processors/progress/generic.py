@@ -9,7 +9,7 @@ from ._base import NUMBER, progress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ...records import Progress
+    from subwatch.records import Progress
     from ._base import State
 
 __all__ = ["RECOGNIZERS", "Percent"]
@@ -35,7 +35,11 @@ class Percent:
     def match(self, text: str, state: State) -> Progress | None:  # noqa: ARG002 - every line stands for itself
         """Read the progress that a line tells; None when it tells none."""
         found = self._search(text) if text.count("%") == 1 else None
-        if found is None or (found["before"] is None and found["after"] is None) or float(found["percent"]) > 100:
+        if (
+            found is None
+            or (found["before"] is None and found["after"] is None)
+            or float(found["percent"]) > 100
+        ):
             return None
         label = text[: found.start()].strip(" \t-:|#=>.[]()") or text[found.end() :].strip(" \t-:|#=>.[]()")
         return progress(self.name, percent=found["percent"], unit="%", label=label)

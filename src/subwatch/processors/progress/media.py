@@ -9,7 +9,7 @@ from ._base import progress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ...records import Progress
+    from subwatch.records import Progress
     from ._base import State
 
 __all__ = ["RECOGNIZERS", "Ffmpeg"]

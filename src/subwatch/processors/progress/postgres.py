@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ...records import Progress
+    from subwatch.records import Progress
     from ._base import State
 
 __all__ = ["RECOGNIZERS", "PgBench"]

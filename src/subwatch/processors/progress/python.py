@@ -23,7 +23,9 @@ RECOGNIZERS = (
         scope="updates",
     ),
     # "     ━━━━━━━━━━━━━━━ 0.0/3.0 MB 1.0 MB/s eta 0:00:01"
-    Pattern("pip", rf"━[╸╺━ ]* (?P<completed>{NUMBER})/(?P<total>{NUMBER}) (?P<unit>[kMG]?B)", needles=("━", "/")),
+    Pattern(
+        "pip", rf"━[╸╺━ ]* (?P<completed>{NUMBER})/(?P<total>{NUMBER}) (?P<unit>[kMG]?B)", needles=("━", "/")
+    ),
     # "Progress 262144 of 3000607" (pip --progress-bar=raw)
     Pattern(
         "pip_raw",

@@ -27,14 +27,20 @@ RECOGNIZERS = (
         unit="B",
     ),
     # "########                            18.3%"
-    Pattern("curl_bar", rf"^[#O=\- ]{{4,}} (?P<percent>{NUMBER})%$", programs=("curl*",), needles=("%", "#"), unit="%"),
+    Pattern(
+        "curl_bar",
+        rf"^[#O=\- ]{{4,}} (?P<percent>{NUMBER})%$",
+        programs=("curl*",),
+        needles=("%", "#"),
+        unit="%",
+    ),
     # "    50K .......... .......... .......... .......... .......... 17%  234K 1s"
     Pattern(
         "wget",
-        rf"^ *(?P<completed>{SIZE})(?: [., ]+){{1,8}}(?P<percent>{NUMBER})%",
+        rf"^ *[0-9]{{1,18}}[KMG] [., ]{{1,90}} (?P<percent>{NUMBER})%",
         programs=("wget*",),
         needles=("%", "..."),
-        unit="B",
+        unit="%",
     ),
     # "out                  10%[=>                  ]  64.00K   300KB/s    eta 2s"
     Pattern(
