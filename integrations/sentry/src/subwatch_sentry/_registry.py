@@ -1,0 +1,149 @@
+"""Which children an event is about, and what it gets from them: one event processor for the process.
+
+Breadcrumbs of children are not put into scopes, where they would push out the application's own and where
+tasks that share a scope would read each other's. They are added to an event when it is captured:
+
+- to the event of a failed child, and to an exception that a child's failure raised, those of that child;
+- to any other event, those of the children that were started in the same context (thread, task) under the
+  same isolation scope; where there are none, of all children of that isolation scope.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import sentry_sdk
+from sentry_sdk.scope import add_global_event_processor
+
+from ._failure import context, tags, title
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from subwatch.records import Exit
+
+    from ._stream import SentryStream
+
+__all__ = ["HINT", "find", "install", "remember"]
+
+#: Key in the hint of an event that the sink itself captures; also for the user's ``before_send``.
+HINT = "subwatch_exit"
+_LIMIT = 512  # children remembered after their end
+
+_children: dict[str, SentryStream] = {}
+_lock = threading.Lock()
+_here: ContextVar[tuple[str, ...]] = ContextVar("subwatch_sentry_runs", default=())
+_installed = False
+
+
+def install() -> None:
+    """Add the event processor, once."""
+    global _installed  # noqa: PLW0603 - the SDK's list of processors is global as well
+    with _lock:
+        if not _installed:
+            add_global_event_processor(_process)
+            _installed = True
+
+
+def remember(child: SentryStream) -> None:
+    """Remember a child and that it was started in this context."""
+    _here.set((*_here.get()[-31:], child.run.id))
+    with _lock:
+        _children[child.run.id] = child
+        if len(_children) > _LIMIT:
+            ended = next((key for key, other in _children.items() if other.ended), None)
+            if ended is not None:
+                del _children[ended]
+
+
+def find(run_id: str) -> SentryStream | None:
+    """Return the child of a run, if it is remembered."""
+    return _children.get(run_id)
+
+
+def _nearby() -> list[SentryStream]:
+    scope = sentry_sdk.get_isolation_scope()
+    with _lock:
+        near = [child for child in _children.values() if child.isolation is scope]
+    here = _here.get()
+    return [child for child in near if child.run.id in here] or near
+
+
+def _process(event: Any, hint: Any) -> Any:
+    if event.get("type") is not None or not _children:  # transactions have no breadcrumbs
+        return event
+    own: Exit | None = hint.get(HINT)
+    if own is not None:
+        child = find(own.run.id)
+        _add_crumbs(event, [] if child is None else [child], ended=False)
+        return event
+    error = (hint.get("exc_info") or (None, None, None))[1]
+    failures = list(_failures(error, set()))
+    if not failures:
+        _add_crumbs(event, _nearby(), ended=True)
+        return event
+    children = [child for _, record in failures if (child := find(record.run.id)) is not None]
+    if children and children[0].sent and failures[0][0] is error:
+        return None  # the sink has captured this failure already
+    _mask(event, failures, keep=any(child.sink.frame_details for child in children))
+    if children:
+        _enrich(event, hint, children[0], failures[0][1])
+    _add_crumbs(event, children, ended=False)
+    return event
+
+
+def _failures(error: BaseException | None, seen: set[int]) -> Iterator[tuple[BaseException, Exit]]:
+    """Exceptions raised because of a child, among this one, its causes and the members of its group."""
+    if error is None or id(error) in seen:
+        return
+    seen.add(id(error))
+    record = getattr(error, "subwatch_exit", None)
+    if record is not None:
+        yield error, record
+    for member in getattr(error, "exceptions", ()):
+        yield from _failures(member, seen)
+    yield from _failures(error.__cause__ or (None if error.__suppress_context__ else error.__context__), seen)
+
+
+def _mask(event: Any, failures: list[tuple[BaseException, Exit]], *, keep: bool) -> None:
+    """Say what happened instead of the command; drop what frames tell of commands and environments."""
+    for value in (event.get("exception") or {}).get("values") or ():
+        for error, record in failures:
+            if value.get("type") == type(error).__name__ and str(value.get("value")).startswith(str(error)):
+                value["value"] = title(record)
+        for frame in () if keep else (value.get("stacktrace") or {}).get("frames") or ():
+            for detail in ("vars", "pre_context", "context_line", "post_context"):
+                frame.pop(detail, None)
+
+
+def _enrich(event: Any, hint: Any, child: SentryStream, exit: Exit) -> None:
+    event["tags"] = {**tags(exit), **(event.get("tags") or {})}
+    event.setdefault("contexts", {}).setdefault("subprocess", context(exit))
+    if event.get("fingerprint") is None:
+        event["fingerprint"] = child.fingerprint(exit)
+    if not child.sent:
+        hint["attachments"] = [*(hint.get("attachments") or ()), *child.attachments]
+
+
+def _add_crumbs(event: Any, children: list[SentryStream], *, ended: bool) -> None:
+    """Merge the children's breadcrumbs into the event's, which give way only as far as they must."""
+    values = (event.get("breadcrumbs") or {}).get("values")
+    if values is None or not children:
+        return
+    options = sentry_sdk.get_client().options
+    limit = options.get("max_breadcrumbs", 100)
+    room = max(limit - len(values), min(limit, max(child.sink.breadcrumbs for child in children)))
+    crumbs: list[dict[str, Any]] = []
+    for child in reversed(children):
+        crumbs = [*child.crumbs(options, with_command=ended), *crumbs]
+        if len(crumbs) >= room:
+            break
+    crumbs = crumbs[max(0, len(crumbs) - room) :]
+    values[: max(0, len(values) + len(crumbs) - limit)] = []
+    values += crumbs
+    try:
+        values.sort(key=lambda crumb: crumb["timestamp"])
+    except (KeyError, TypeError):  # a timestamp of the application's that cannot be compared
+        pass

@@ -1,0 +1,190 @@
+"""`SentrySink`: options, and what holds for all runs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import sentry_sdk
+from sentry_sdk.integrations.argv import ArgvIntegration
+from sentry_sdk.utils import BadDsn
+
+from subwatch.errors import ConfigError
+
+from . import _registry
+from ._quiet import RunFilter, filter_logging
+from ._stream import SentryStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sentry_sdk.client import BaseClient
+
+    from subwatch.records import Exit, Lines, Run, Start
+
+__all__ = ["SentrySink"]
+
+_MODES = ("auto", "event", "enrich")
+
+
+class _Nothing:
+    """The stream of runs that are none of Sentry's business."""
+
+    env: Mapping[str, str | None] = {}
+
+    def emit(self, records: Start | Lines | Exit) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class SentrySink:
+    """Tells Sentry of children: the error of a failed one, with the lines that say why.
+
+    Uses the SDK as the application has initialised it; while that has not been done, nothing happens.
+
+    Args:
+        breadcrumbs: How many last lines of a run become breadcrumbs, at most; 0 for none.
+        mode: Who sends the error of a failed child: ``"event"`` the sink, ``"enrich"`` whoever captures the
+            exception that the failure raised (it gets context, breadcrumbs, attachment and fingerprint), or
+            ``"auto"``: ``enrich`` where the caller asked for an exception (``check=True``), else ``event``.
+        fingerprint: What groups failures into issues: strings, or a function of the `Exit` that returns some.
+            Default: the program and the way it ended. ``["{{ default }}"]`` for Sentry's own grouping.
+        allowed_exit_codes: Exit codes, besides 0, that are no failure.
+        attachment: Size in bytes of the end of the output that is attached to the error; 0 for none.
+        frame_details: Keep local variables and source lines in the stack frames of exceptions that a failed
+            child raised. They hold commands and environments as the application has them, secrets included.
+        spans: Make a span ``op=subprocess`` per child under the current transaction.
+        propagate: Put ``SENTRY_TRACE`` and ``SENTRY_BAGGAGE`` into the child's environment.
+        logs: Send each line as a Sentry log as well.
+        monitor: Slug of a cron monitor that each run checks in to.
+        monitor_config: What creates or updates that monitor, as the SDK's ``monitor_config``.
+        dsn: Initialise the SDK with this DSN unless the application has done so: for programs without an
+            ``init()`` of their own, such as the command line tool.
+
+    Raises:
+        ConfigError: An option has a wrong value.
+    """
+
+    name = "sentry"
+
+    def __init__(
+        self,
+        *,
+        breadcrumbs: int = 20,
+        mode: str = "auto",
+        fingerprint: Callable[[Exit], Sequence[str]] | Sequence[str] | None = None,
+        allowed_exit_codes: Iterable[int] = (),
+        attachment: int = 64 * 1024,
+        frame_details: bool = False,
+        spans: bool = True,
+        propagate: bool = True,
+        logs: bool = False,
+        monitor: str | None = None,
+        monitor_config: Mapping[str, Any] | None = None,
+        dsn: str | None = None,
+    ) -> None:
+        if mode not in _MODES:
+            raise ConfigError(f"mode= of the sentry sink is one of {', '.join(_MODES)}, not {mode!r}")
+        if isinstance(fingerprint, str):
+            raise ConfigError(
+                f"fingerprint= is a list of strings or a function, not one string; write [{fingerprint!r}]"
+            )
+        self.breadcrumbs = _count("breadcrumbs", breadcrumbs)
+        self.attachment = _count("attachment", attachment)
+        self.mode = mode
+        self.fingerprint = fingerprint
+        self.allowed_exit_codes = _codes(allowed_exit_codes)
+        self.frame_details = frame_details
+        self.spans = spans
+        self.propagate = propagate
+        self.logs = logs
+        self.monitor = monitor
+        self.monitor_config: Any = monitor_config
+        self.keeps_lines = bool(self.breadcrumbs or self.attachment)
+        self.used: BaseClient | None = None
+        self._said: set[str] = set()
+        if dsn is not None and not sentry_sdk.get_client().is_active():
+            _initialise(dsn)
+
+    def open(self, run: Run) -> SentryStream | _Nothing:
+        """Open the stream of a run, in the caller's context."""
+        client = sentry_sdk.get_client()
+        if not client.is_active() or _registry.find(run.id) is not None:
+            return _Nothing()
+        _registry.install()
+        filter_logging(client, _events, _crumbs, _logs)
+        stream = SentryStream(self, run, client)
+        _registry.remember(stream)
+        return stream
+
+    def captures(self, exit: Exit) -> bool:
+        """Return whether the sink itself sends the error of this failure."""
+        if self.mode != "auto":
+            return self.mode == "event"
+        # a caller that interrupts or cancels knows why the child ended
+        return not exit.run.raises and exit.reason not in ("interrupted", "cancelled")
+
+    def close(self, timeout: float) -> int:
+        """Wait until what the sink gave to the SDK is sent.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Returns:
+            How many envelopes were still waiting when the time was over.
+        """
+        client, self.used = self.used, None
+        if client is None:
+            return 0
+        pending: list[int] = []
+        end = time.monotonic() + timeout
+        client.flush(timeout=timeout, callback=lambda count, _: pending.append(count))
+        return sum(pending) if time.monotonic() >= end else 0
+
+    def say(self, message: str, *args: object) -> None:
+        """Report something once on the logger ``subwatch``."""
+        if message not in self._said:
+            self._said.add(message)
+            logging.getLogger("subwatch").warning(f"sentry sink: {message}", *args)  # noqa: G004
+
+
+def _doubles(applies: Callable[[SentrySink], bool]) -> RunFilter:
+    def test(run_id: str) -> bool:
+        child = _registry.find(run_id)
+        return child is not None and applies(child.sink)
+
+    return RunFilter(test)
+
+
+_events = _doubles(lambda _: True)
+_crumbs = _doubles(lambda sink: sink.breadcrumbs > 0)
+_logs = _doubles(lambda sink: sink.logs)
+
+
+def _initialise(dsn: str) -> None:
+    try:
+        # the command line holds the child's arguments, and so do frames of the tool
+        sentry_sdk.init(dsn=dsn, include_local_variables=False, disabled_integrations=[ArgvIntegration])
+    except BadDsn as error:
+        raise ConfigError(
+            f"dsn= of the sentry sink is no DSN ({error}); it looks like https://KEY@HOST/PROJECT"
+        ) from error
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ConfigError(f"{name}= of the sentry sink is a number from 0, not {value!r}")
+    return value
+
+
+def _codes(codes: Any) -> frozenset[int]:
+    given = list(codes) if isinstance(codes, Iterable) else [codes]
+    if not all(isinstance(code, int) and not isinstance(code, bool) for code in given):
+        raise ConfigError(
+            f"allowed_exit_codes= of the sentry sink are numbers such as [3, 24], not {codes!r}"
+        )
+    return frozenset(given)

@@ -1,0 +1,193 @@
+"""One child on its way to Sentry."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import sentry_sdk
+from sentry_sdk import logger
+from sentry_sdk.crons import capture_checkin
+from sentry_sdk.scope import use_isolation_scope, use_scope
+
+from subwatch.records import Exit, Lines, Start
+
+from . import _registry
+from ._failure import command, error_event, fingerprint
+from ._limits import LEVELS, when
+from ._quiet import Quiet
+from ._tracing import propagation, start_span
+from ._trail import Trail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sentry_sdk.attachments import Attachment
+    from sentry_sdk.client import BaseClient
+
+    from subwatch.records import Run
+
+    from ._sink import SentrySink
+
+__all__ = ["SentryStream"]
+
+_LOG_BATCH = 100  # what the SDK sends as one envelope
+
+
+class SentryStream:
+    """Stream of one run; made in the caller's context, whose scopes it keeps."""
+
+    def __init__(self, sink: SentrySink, run: Run, client: BaseClient) -> None:
+        self.sink = sink
+        self.run = run
+        self.dropped = 0
+        self.ended = False
+        self.sent = False  # the failure is in Sentry: an exception that it raised is not to be sent again
+        self.attachments: list[Attachment] = []
+        self.isolation = sentry_sdk.get_isolation_scope()
+        self._current = sentry_sdk.get_current_scope()
+        self._client = client
+        self._trail = Trail(sink.breadcrumbs, sink.attachment)
+        self._pid: int | None = None
+        self._exit: Exit | None = None
+        self._start_ns = 0
+        self._check_in: str | None = None
+        self._logged = 0
+        self._span = start_span(run, client, self._current) if sink.spans else None
+        self.env = dict(propagation(client, self._current, self._span)) if sink.propagate else {}
+        if trace := self.env.get("SENTRY_TRACE"):
+            trace_id, span_id = trace.split("-")[:2]
+            run.fields.setdefault("trace_id", trace_id)
+            run.fields.setdefault("span_id", span_id)
+        self._speak = (
+            Quiet.begin(self._current) if client.get_integration("stdlib") is not None else lambda: None
+        )
+
+    def emit(self, records: Start | Lines | Exit) -> None:
+        """Take a batch."""
+        if type(records) is Lines:
+            if self.sink.keeps_lines:
+                self._trail.add(records)
+            if self.sink.logs:
+                self._log(records)
+        elif type(records) is Start:
+            self._started(records)
+        elif type(records) is Exit:
+            self._exited(records)
+
+    def close(self) -> None:
+        """End the run: keep its last breadcrumbs, let go of everything else."""
+        self._speak()
+        self.crumbs(self._client.options, with_command=False)
+        self._trail.release()
+        self._span = None
+        self.ended = True
+        self._current = self.isolation  # the other one may hold a transaction with all of its spans
+
+    # -- records --------------------------------------------------------------------------------------
+
+    def _started(self, start: Start) -> None:
+        self._speak()
+        self._pid = start.pid
+        self._start_ns = start.time_ns
+        if self._span is not None:
+            self._span.set({"process.pid": start.pid})
+        if self.sink.monitor is not None:
+            with self._scopes():
+                self._check_in = capture_checkin(
+                    self.sink.monitor, status="in_progress", monitor_config=self.sink.monitor_config
+                )
+
+    def _exited(self, exit: Exit) -> None:
+        self._speak()
+        self._exit = exit
+        self._start_ns = self._start_ns or exit.start_ns
+        failed = exit.failed and exit.returncode not in self.sink.allowed_exit_codes
+        if self._span is not None:
+            self._span.finish(exit)
+        with self._scopes():
+            if self.sink.monitor is not None:
+                status = "error" if failed else "ok"
+                capture_checkin(
+                    self.sink.monitor, self._check_in, status, exit.duration, self.sink.monitor_config
+                )
+            if failed:
+                self.attachments = self._trail.attachments()
+                if self.sink.captures(exit):
+                    self._capture(exit)
+
+    def _capture(self, exit: Exit) -> None:
+        event = error_event(exit)
+        event["fingerprint"] = self.fingerprint(exit)
+        if self._span is not None and not self._span.streamed:
+            event["contexts"]["trace"] = self._span.span.get_trace_context()
+        hint = {_registry.HINT: exit, "attachments": list(self.attachments)}
+        self.sent = sentry_sdk.capture_event(event, hint) is not None  # type: ignore[arg-type]
+        self.sink.used = self._client
+        if not self.sent:
+            self.sink.say(
+                "the event of a failed child was not taken (before_send, sampling, an event processor)"
+            )
+
+    def _log(self, lines: Lines) -> None:
+        """Send lines as Sentry logs; where the transport is full, count them as dropped."""
+        base = {
+            "subprocess.program": self.run.program,
+            "subprocess.run_id": self.run.id,
+            "process.pid": self._pid,
+        }
+        client: Any = self._client
+        columns = zip(lines.texts, lines.levels, lines.numbers, lines.times, strict=True)
+        with self._scopes():
+            for text, level, number, time_ns in columns:
+                if not client.transport.is_healthy():
+                    self.dropped += 1
+                    continue
+                log = getattr(logger, LEVELS.get(level, "info"))
+                read = when(time_ns).isoformat()
+                log(text, attributes={**base, "log.iostream": lines.stream, "line": number, "read": read})
+                self._logged += 1
+                if self._logged % _LOG_BATCH == 0 and client.log_batcher is not None:
+                    client.log_batcher.flush()  # its own thread is late in a flood and drops
+        self.sink.used = self._client
+
+    # -- for events -----------------------------------------------------------------------------------
+
+    def fingerprint(self, exit: Exit) -> list[str]:
+        """Return what groups this failure, as the user has it."""
+        wanted = self.sink.fingerprint
+        try:
+            return [str(part) for part in (wanted(exit) if callable(wanted) else wanted or fingerprint(exit))]
+        except Exception as error:  # noqa: BLE001 - it is the user's function
+            self.sink.say(
+                "fingerprint= raised %s; failures are grouped by program and outcome", type(error).__name__
+            )
+            return fingerprint(exit)
+
+    def crumbs(self, options: dict[str, Any], *, with_command: bool) -> list[dict[str, Any]]:
+        """Return the child's last lines as breadcrumbs; first the command, if wanted."""
+        crumbs = self._trail.crumbs(self._pid, options) if self.sink.breadcrumbs else []
+        if not with_command or not self._start_ns or not self.sink.breadcrumbs:
+            return crumbs
+        data: dict[str, Any] = {"program": self.run.program, "pid": self._pid, "run": self.run.id}
+        if self._exit is not None:
+            data |= {
+                "exit_code": self._exit.returncode,
+                "outcome": self._exit.outcome,
+                "duration": self._exit.duration,
+            }
+        first = {
+            "type": "subprocess",
+            "category": "subprocess",
+            "level": "info",
+            "message": command(self.run, 2048),
+            "timestamp": when(self._start_ns),
+            "data": data,
+        }
+        return [first, *crumbs]
+
+    @contextmanager
+    def _scopes(self) -> Iterator[None]:
+        """The caller's scopes, whatever thread this is."""
+        with use_isolation_scope(self.isolation), use_scope(self._current):
+            yield

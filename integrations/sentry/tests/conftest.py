@@ -1,0 +1,133 @@
+"""Fixtures: the SDK with an in-memory transport, hand-made children, real servers."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+import sentry_sdk
+from sentry_sdk.transport import Transport
+
+HERE = Path(__file__).parent
+
+
+def _helper(name):
+    """Import a helper module that lies beside the tests (importlib mode has no sys.path entry for them)."""
+    full = f"subwatch_sentry_tests_{name}"
+    if full not in sys.modules:
+        spec = importlib.util.spec_from_file_location(full, HERE / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[full] = module
+        spec.loader.exec_module(module)
+    return sys.modules[full]
+
+
+class Box(Transport):
+    """Keeps the bytes of every envelope, as they would go over the wire, and what they say."""
+
+    def __init__(self, options=None):
+        super().__init__(options)
+        self.envelopes = []
+        self.raw = b""
+
+    def capture_envelope(self, envelope):
+        self.raw += envelope.serialize()
+        self.envelopes.append(envelope)
+
+    def _items(self, kind):
+        return [
+            item for envelope in self.envelopes for item in envelope.items if item.headers["type"] == kind
+        ]
+
+    @property
+    def events(self):
+        return [item.payload.json for item in self._items("event")]
+
+    @property
+    def event(self):
+        events = self.events
+        assert len(events) == 1, [event.get("exception") for event in events]
+        return events[0]
+
+    @property
+    def transactions(self):
+        return [item.payload.json for item in self._items("transaction")]
+
+    @property
+    def spans(self):
+        return [span for transaction in self.transactions for span in transaction["spans"]]
+
+    @property
+    def attachments(self):
+        return {item.headers["filename"]: item.payload.bytes for item in self._items("attachment")}
+
+    @property
+    def check_ins(self):
+        return [item.payload.json for item in self._items("check_in")]
+
+    @property
+    def logs(self):
+        return [log for item in self._items("log") for log in item.payload.json["items"]]
+
+
+@pytest.fixture
+def crumbs():
+    """The breadcrumbs of an event: (category, message) each."""
+    return lambda event: [
+        (crumb.get("category"), crumb.get("message"))
+        for crumb in (event.get("breadcrumbs") or {}).get("values") or ()
+    ]
+
+
+@pytest.fixture
+def clean_sdk():
+    """The SDK as it is before any ``init``, before and after the test; the test has scopes of its own."""
+
+    def reset():
+        sentry_sdk.get_client().close(timeout=0)
+        for scope in (
+            sentry_sdk.get_global_scope(),
+            sentry_sdk.get_isolation_scope(),
+            sentry_sdk.get_current_scope(),
+        ):
+            scope.set_client(None)
+            scope.clear()
+
+    reset()
+    with sentry_sdk.isolation_scope():
+        yield
+    reset()
+
+
+@pytest.fixture
+def sentry(clean_sdk):
+    """Initialise the SDK: ``box = sentry(traces_sample_rate=1.0)``."""
+
+    def init(**options):
+        box = Box()
+        sentry_sdk.init(dsn="http://key@127.0.0.1:1/1", transport=box, **options)
+        return box
+
+    return init
+
+
+@pytest.fixture
+def child():
+    """Make children by hand: ``child(sink).start().says("line").exit(1)``."""
+    return _helper("handmade").Child
+
+
+@pytest.fixture(scope="session")
+def bugsink():
+    """A running bugsink."""
+    with _helper("servers").bugsink() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def spotlight():
+    """A running Spotlight."""
+    with _helper("servers").spotlight() as server:
+        yield server
