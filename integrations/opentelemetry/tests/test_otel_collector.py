@@ -1,0 +1,309 @@
+"""Over OTLP to a real collector, and read back behind it.
+
+The collector is ``rotel``; it forwards to a server of ours that decodes what arrives. With the variable
+``SUBWATCH_TEST_OTLP_ENDPOINT`` (protocol by ``OTEL_EXPORTER_OTLP_PROTOCOL``) everything goes there instead.
+Unless that backend forwards to ``SUBWATCH_TEST_OTLP_READBACK`` (``http://127.0.0.1:PORT``), where our server
+then listens, only its acceptance is checked.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as GrpcLogs
+from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcMetrics
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcSpans
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter as HttpLogs
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as HttpMetrics
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpSpans
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+import subwatch
+from subwatch_opentelemetry import OpenTelemetrySink
+
+ENDPOINT = os.environ.get("SUBWATCH_TEST_OTLP_ENDPOINT")
+READBACK = os.environ.get("SUBWATCH_TEST_OTLP_READBACK")
+PROTOCOLS = (
+    [os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")]
+    if ENDPOINT
+    else ["http/protobuf", "grpc"]
+)
+REQUESTS = {
+    "/v1/traces": ExportTraceServiceRequest,
+    "/v1/logs": ExportLogsServiceRequest,
+    "/v1/metrics": ExportMetricsServiceRequest,
+}
+
+
+class Readback(ThreadingHTTPServer):
+    """What arrives behind the collector."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        where = urlsplit(READBACK or "http://127.0.0.1:0")
+        self.requests = []
+        self.changed = threading.Condition()
+        super().__init__((where.hostname, where.port), _Handler)
+
+    def items(self, kind):
+        with self.changed:
+            requests = [request for request in self.requests if isinstance(request, REQUESTS[f"/v1/{kind}"])]
+        outer, middle, inner = {
+            "traces": ("resource_spans", "scope_spans", "spans"),
+            "logs": ("resource_logs", "scope_logs", "log_records"),
+            "metrics": ("resource_metrics", "scope_metrics", "metrics"),
+        }[kind]
+        return [
+            item
+            for request in requests
+            for resource in getattr(request, outer)
+            for scope in getattr(resource, middle)
+            for item in getattr(scope, inner)
+        ]
+
+    def wait(self, kind, accept, timeout=15.0):
+        """Wait for what satisfies `accept` (a list of items to something true) and return that."""
+        deadline = time.monotonic() + timeout
+        while not (found := accept(self.items(kind))):
+            assert time.monotonic() < deadline, f"not arrived within {timeout} s: {kind}"
+            with self.changed:
+                self.changed.wait(0.2)
+        return found
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        request = REQUESTS[self.path].FromString(body)
+        with self.server.changed:
+            self.server.requests.append(request)
+            self.server.changed.notify_all()
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.send_header("Content-Type", "application/x-protobuf")
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module", name="readback")
+def _readback():
+    server = Readback()
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module", name="endpoints")
+def _endpoints(readback, tmp_path_factory):
+    """Protocol to endpoint of a collector that runs."""
+    if ENDPOINT:
+        yield dict.fromkeys(PROTOCOLS, ENDPOINT)
+        return
+    try:
+        import rotel
+    except ImportError:
+        pytest.fail("the OTLP collector is missing: pip install rotel==0.0.1a15")
+    folder = tmp_path_factory.mktemp("rotel")
+    ports = {"grpc": _free_port(), "http/protobuf": _free_port()}
+    command = [
+        str(Path(rotel.__file__).with_name("rotel-agent")),
+        "start",
+        *("--otlp-grpc-endpoint", f"127.0.0.1:{ports['grpc']}"),
+        *("--otlp-http-endpoint", f"127.0.0.1:{ports['http/protobuf']}"),
+        *("--pid-file", str(folder / "pid"), "--log-file", str(folder / "log")),
+        *("--exporter", "otlp", "--otlp-exporter-protocol", "http", "--batch-timeout", "100ms"),
+        *("--otlp-exporter-endpoint", f"http://127.0.0.1:{readback.server_port}"),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as agent:
+        try:
+            for port in ports.values():
+                _wait_for(port, agent)
+            yield {protocol: f"http://127.0.0.1:{port}" for protocol, port in ports.items()}
+        finally:
+            agent.kill()
+
+
+def _wait_for(port, agent, timeout=10.0):
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            assert agent.poll() is None, "rotel has ended"
+            assert time.monotonic() < deadline, "rotel does not listen"
+            time.sleep(0.05)
+
+
+class Sdk:
+    """A real SDK with batch processors and OTLP exporters."""
+
+    def __init__(self, protocol, endpoint) -> None:
+        if protocol == "grpc":
+            spans, logs, metrics = (
+                kind(endpoint=endpoint, insecure=True) for kind in (GrpcSpans, GrpcLogs, GrpcMetrics)
+            )
+        else:
+            spans = HttpSpans(f"{endpoint}/v1/traces")
+            logs = HttpLogs(f"{endpoint}/v1/logs")
+            metrics = HttpMetrics(f"{endpoint}/v1/metrics")
+        resource = Resource.create({"service.name": "subwatch-test"})
+        self.tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self.tracers.add_span_processor(BatchSpanProcessor(spans))
+        self.loggers = LoggerProvider(resource=resource, shutdown_on_exit=False)
+        self.loggers.add_log_record_processor(BatchLogRecordProcessor(logs))
+        reader = PeriodicExportingMetricReader(metrics, export_interval_millis=60_000)
+        self.meters = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
+        self.tracer = self.tracers.get_tracer("test")
+        self.sink = OpenTelemetrySink(
+            tracer_provider=self.tracers,
+            logger_provider=self.loggers,
+            meter_provider=self.meters,
+            metrics=True,
+        )
+
+    def shutdown(self):
+        for provider in (self.tracers, self.loggers, self.meters):
+            provider.shutdown()
+
+
+@pytest.fixture(name="sdk", params=PROTOCOLS)
+def _sdk(request, endpoints):
+    sdk = Sdk(request.param, endpoints[request.param])
+    yield sdk
+    sdk.shutdown()
+
+
+def plain(value):
+    """An OTLP value as Python's."""
+    kind = value.WhichOneof("value")
+    if kind == "array_value":
+        return [plain(item) for item in value.array_value.values]
+    return getattr(value, kind) if kind else None
+
+
+def attributes_of(item):
+    return {pair.key: plain(pair.value) for pair in item.attributes}
+
+
+def test_failing_child_through_the_collector(sdk, readback, python):
+    code = "import sys, time; print('WARNING: slow', file=sys.stderr); time.sleep(0.1); sys.exit('no space')"
+    before = time.time_ns()
+    with sdk.tracer.start_as_current_span("backup") as parent:
+        done = subwatch.run(python(code), sinks=[sdk.sink], tags={"cluster": "main"}, capture_output=True)
+    after = time.time_ns()
+    assert done.returncode == 1
+    assert sdk.sink.close(10.0) == 0
+    assert sdk.meters.force_flush()
+    if ENDPOINT and not READBACK:
+        return
+
+    place = parent.get_span_context()
+    trace_id, parent_id = place.trace_id.to_bytes(16, "big"), place.span_id.to_bytes(8, "big")
+    spans = readback.wait(
+        "traces", lambda items: [item for item in items if item.trace_id == trace_id and item.parent_span_id]
+    )
+    (span,) = spans
+    found = attributes_of(span)
+    assert span.parent_span_id == parent_id
+    assert span.kind == span.SPAN_KIND_CLIENT
+    assert span.name == found["process.executable.name"] == Path(sys.executable).name
+    assert span.status.code == span.status.STATUS_CODE_ERROR
+    assert span.status.message == "no space"
+    assert found["process.exit.code"] == 1
+    assert found["error.type"] == "1"
+    assert found["process.command_args"][-1] == code
+    assert found["subwatch.tail"] == ["WARNING: slow", "no space"]
+    assert found["cluster"] == "main"
+    assert before <= span.start_time_unix_nano
+    assert span.end_time_unix_nano <= after
+    assert span.end_time_unix_nano - span.start_time_unix_nano >= 0.1e9
+
+    logs = readback.wait("logs", lambda items: sorted_logs(items, trace_id, 3))
+    assert {log.span_id for log in logs} == {span.span_id}
+    assert [plain(log.body) for log in logs[:2]] == ["WARNING: slow", "no space"]
+    assert [log.severity_number for log in logs] == [13, 9, 17]
+    assert attributes_of(logs[0])["log.iostream"] == "stderr"
+    assert attributes_of(logs[0])["process.pid"] == found["process.pid"]
+    assert logs[2].event_name == "subwatch.process.exit"
+    assert (
+        span.start_time_unix_nano
+        <= logs[0].time_unix_nano
+        < logs[1].time_unix_nano
+        <= span.end_time_unix_nano
+    )
+
+    metrics = readback.wait(
+        "metrics", lambda items: {item.name: item for item in items if item.name.startswith("subwatch.")}
+    )
+    assert metrics["subwatch.process.duration"].unit == "s"
+    assert set(metrics) == {f"subwatch.process.{name}" for name in ("duration", "active", "exits", "lines")}
+
+
+def sorted_logs(items, trace_id, count):
+    mine = sorted((item for item in items if item.trace_id == trace_id), key=lambda item: item.time_unix_nano)
+    return mine if len(mine) == count else None
+
+
+def test_undecodable_output_arrives(sdk, readback, python):
+    code = r"import os; os.write(2, b'caf\xe9 \xff\xfe \x00 ok\n')"
+    with sdk.tracer.start_as_current_span("caller") as parent:
+        subwatch.run([*python(code), b"\xff"], sinks=[sdk.sink], capture_output=True)
+    assert sdk.sink.close(10.0) == 0
+    if ENDPOINT and not READBACK:
+        return
+
+    trace_id = parent.get_span_context().trace_id.to_bytes(16, "big")
+    (log,) = readback.wait("logs", lambda items: sorted_logs(items, trace_id, 1))
+    assert plain(log.body) == "caf\\xe9 \\xff\\xfe \x00 ok"
+    spans = readback.wait(
+        "traces", lambda items: [item for item in items if item.trace_id == trace_id and item.parent_span_id]
+    )
+    assert attributes_of(spans[0])["process.command_args"][-1] == "\\udcff"
+
+
+def test_no_line_is_lost_below_the_rate(sdk, readback, python):
+    code = "import sys; [print('line', n, file=sys.stderr) for n in range(500)]"
+    with sdk.tracer.start_as_current_span("caller") as parent:
+        subwatch.run(python(code), sinks=[sdk.sink], capture_output=True)
+    assert sdk.sink.close(10.0) == 0
+    if ENDPOINT and not READBACK:
+        return
+
+    trace_id = parent.get_span_context().trace_id.to_bytes(16, "big")
+    logs = readback.wait("logs", lambda items: sorted_logs(items, trace_id, 500))
+    assert [plain(log.body) for log in logs] == [f"line {number}" for number in range(500)]
+    assert [attributes_of(log)["subwatch.line.number"] for log in logs] == list(range(1, 501))
