@@ -1,0 +1,106 @@
+"""Run one class of CPython's own subprocess tests with subwatch in the place of the originals.
+
+    python tests/cpython/suite.py test.test_subprocess RunFuncTestCase [--plain] [NAME...]
+
+``--plain`` runs the originals, to tell our fault from that of a machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import subprocess
+import sys
+import threading
+import unittest
+
+#: What does not apply, by class and test, with the reason.
+EXCLUDED: dict[str, str] = {}
+
+
+class Watching:
+    """A sink that takes every record and checks their order."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.errors: list[str] = []
+        self._lock = threading.Lock()
+
+    def open(self, run):
+        with self._lock:
+            self.runs += 1
+        return _Stream(self)
+
+    def close(self, timeout):
+        return None
+
+
+class _Stream:
+    def __init__(self, sink):
+        self._sink = sink
+        self._seen = []
+
+    def emit(self, records):
+        kind = type(records).__name__
+        if kind == "Lines":
+            assert [line.text for line in records] == records.texts
+            ok = self._seen[:1] == ["Start"] and (records.late or "Exit" not in self._seen)
+        elif kind == "Start":
+            ok = not self._seen
+        else:
+            ok = "Exit" not in self._seen and (records.reason == "spawn_failed") == (not self._seen)
+        if not ok:
+            self._sink.errors.append(f"{kind} after {self._seen} in {records!r}")
+        self._seen.append(kind)
+
+    def close(self):
+        if self._seen[:1] == ["Start"] and "Exit" not in self._seen:
+            self._sink.errors.append("closed without an exit record")
+
+
+class _Complaints(logging.Handler):
+    """Whatever subwatch says about itself is an error here."""
+
+    def __init__(self, sink):
+        super().__init__()
+        self._sink = sink
+
+    def emit(self, record):
+        self._sink.errors.append(record.getMessage())
+
+
+def put_in_place() -> Watching:
+    """Replace the originals."""
+    import subwatch
+    import subwatch.aio
+
+    sink = Watching()
+    logging.getLogger("subwatch").addHandler(_Complaints(sink))
+    subwatch.configure(sinks=[sink])
+    subprocess.run, subprocess.Popen = subwatch.run, subwatch.Popen
+    for module in (asyncio, asyncio.subprocess):
+        module.create_subprocess_exec = subwatch.aio.create_subprocess_exec
+        module.create_subprocess_shell = subwatch.aio.create_subprocess_shell
+    return sink
+
+
+def main() -> int:
+    plain = "--plain" in sys.argv
+    module, name, *only = (arg for arg in sys.argv[1:] if arg != "--plain")
+    sink = None if plain else put_in_place()
+    case = getattr(importlib.import_module(module), name)
+    loader = unittest.defaultTestLoader
+    tests = only or [test for test in loader.getTestCaseNames(case) if test not in EXCLUDED]
+    result = unittest.TextTestRunner(verbosity=2, stream=sys.stdout).run(unittest.TestSuite(map(case, tests)))
+    if sink is not None:
+        print(f"watched {sink.runs} runs of {result.testsRun} tests; complaints: {len(sink.errors)}")
+        for error in sink.errors:
+            print(" ", error)
+        if sink.errors or not sink.runs:
+            return 1
+    return not result.wasSuccessful()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
