@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from ..records import ERROR, INFO, WARNING, Exit, Lines, Start
+from ..records import CRITICAL, ERROR, INFO, Exit, Lines, Start
 
 if TYPE_CHECKING:
     from typing import Any
@@ -89,7 +89,12 @@ class _Stream:
         self._progress = progress
         self._exit_level = exit_level
         self._extra: dict[str, Any] = {}
-        self._quiet = 0
+        self._template: logging.LogRecord | None = None
+
+    @property
+    def wants_lines(self) -> bool:
+        """Whether anybody would see a line of any level now."""
+        return self._heard(CRITICAL)
 
     def emit(self, records: Start | Lines | Exit) -> None:
         if type(records) is Lines:
@@ -102,6 +107,18 @@ class _Stream:
     def close(self) -> None:
         pass
 
+    def _heard(self, level: int) -> bool:
+        """Whether a record of this level would reach a handler that does something."""
+        logger: logging.Logger | None = self._logger
+        if not self._logger.isEnabledFor(level):
+            return False
+        while logger is not None:
+            for handler in logger.handlers:
+                if type(handler) is not logging.NullHandler:
+                    return True
+            logger = logger.parent if logger.propagate else None
+        return False
+
     def _start(self, start: Start) -> None:
         run = self._run
         self._extra = {
@@ -111,32 +128,28 @@ class _Stream:
             **{f"subwatch_tag_{name}": value for name, value in run.tags.items()},
             **{f"subwatch_{name}": value for name, value in run.fields.items()},
         }
-        if self._logger.isEnabledFor(logging.DEBUG):
+        if self._heard(logging.DEBUG):
             self._log(logging.DEBUG, start.time_ns, "%s started with pid %s", (run.program, start.pid), {})
 
     def _lines(self, lines: Lines) -> None:
-        enabled, ceiling = self._logger.isEnabledFor, max(WARNING, 0)
-        if not enabled(ceiling) and not enabled(ERROR):
+        if not self._heard(lines.ceiling):
             return
-        template = _LATE if lines.late else _LINE
-        numbers = lines.numbers
-        extra = {"subwatch_stream": lines.stream}
-        endings = lines.endings
         levels = lines.levels
-        times = lines.times
-        on = {level: enabled(level) for level in set(levels)}
+        on = {level: self._heard(level) for level in set(levels)}
         if not any(on.values()):
             return
-        for index, text in enumerate(lines.texts):
-            level = levels[index]
-            if not on[level] or (endings[index] == "\r" and not self._progress):
-                continue
-            extra["subwatch_number"] = numbers[index]  # type: ignore[assignment]
-            self._log(level, times[index], template, (self._run.program, plain(text)), extra)
+        program, progress, log = self._run.program, self._progress, self._log
+        template = _LATE if lines.late else _LINE
+        stream = lines.stream
+        columns = zip(lines.texts, levels, lines.times, lines.numbers, lines.endings, strict=True)
+        for text, level, time_ns, number, ending in columns:
+            if on[level] and (progress or ending != "\r"):
+                extra = {"subwatch_stream": stream, "subwatch_number": number}
+                log(level, time_ns, template, (program, plain(text)), extra)
 
     def _exit(self, exit: Exit) -> None:
         level = ERROR if exit.failed else self._exit_level
-        if not self._logger.isEnabledFor(level):
+        if not self._heard(level):
             return
         extra = {
             "subwatch_exit_code": exit.returncode,
@@ -144,23 +157,39 @@ class _Stream:
             "subwatch_reason": exit.reason,
             "subwatch_duration": exit.duration,
         }
-        lost = ", ".join(f"{count} records to {name}" for name, count in exit.dropped.items())
         template, args = "%s %s after %.3g s", (self._run.program, exit.outcome, exit.duration)
-        if lost:
+        if lost := ", ".join(f"{count} records to {name}" for name, count in exit.dropped.items()):
             template, args = template + ", lost %s", (*args, lost)  # type: ignore[assignment]
         self._log(level, exit.time_ns, template, args, extra)
 
     def _log(self, level: int, time_ns: int, message: str, args: tuple[Any, ...], extra: dict[str, Any]) -> None:
-        caller = self._run.caller
-        file, line, function = (caller.file, caller.line, caller.function) if caller else ("(unknown file)", 0, "")
-        record = self._logger.makeRecord(
-            self._logger.name, level, file, line, message, args, None, function, {**self._extra, **extra}
-        )
-        record.created = time_ns / 1e9
-        record.msecs = float(time_ns // 1_000_000 % 1000)
+        if logging.getLogRecordFactory() is not logging.LogRecord:
+            record = self._make(level)
+            values = record.__dict__
+        else:
+            # making a record costs more than all else here; all of a run are alike but for a few values
+            if self._template is None:
+                self._template = self._make(level)
+            record = object.__new__(logging.LogRecord)
+            values = record.__dict__
+            values.update(self._template.__dict__)
+        values.update(extra)
+        values["msg"], values["args"] = message, args
+        values["levelno"], values["levelname"] = level, logging.getLevelName(level)
+        created = values["created"] = time_ns / 1e9
+        values["msecs"] = time_ns // 1_000_000 % 1000 + 0.0
         started = logging._startTime  # type: ignore[attr-defined]
         if isinstance(started, int):  # nanoseconds since Python 3.13
-            record.relativeCreated = (time_ns - started) / 1e6
+            values["relativeCreated"] = (time_ns - started) / 1e6
         else:
-            record.relativeCreated = (record.created - started) * 1000
+            values["relativeCreated"] = (created - started) * 1000
         self._logger.handle(record)
+
+    def _make(self, level: int) -> logging.LogRecord:
+        """Have a record made by the record factory, for whatever it adds, at the caller's place."""
+        caller = self._run.caller
+        place = (caller.file, caller.line) if caller else ("(unknown file)", 0)
+        function = caller.function if caller else "(unknown function)"
+        record = self._logger.makeRecord(self._logger.name, level, *place, "", (), None, function, None)
+        record.__dict__.update(self._extra)
+        return record
