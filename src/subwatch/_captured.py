@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import threading
 
-from ._drive import Feed, Poller
+from ._drive import Drive, Feed, Poller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
-    from ._drive import Drive
+    from ._drive import Channel
+    from ._ending import Ending
+    from ._monitor import Monitor
     from ._spawn import Child
 
-__all__ = ["Captured", "feed_for", "linger"]
+__all__ = ["Captured", "Talk", "feed_for"]
 
 
 class Captured:
@@ -74,8 +76,9 @@ class Captured:
         for file in (self._child.stdout, self._child.stderr):
             if file is not None:
                 file.close()
-        if self._child.stdin is not None:
-            _close_quietly(self._child.stdin)
+        stdin = self._child.stdin
+        if stdin is not None and not stdin.closed:
+            _close_quietly(stdin)
         if still_open and self._drive.done:
             linger(self._drive)
 
@@ -95,7 +98,7 @@ def _encoding(child: Child) -> str:
 def feed_for(child: Child, input: Any) -> Feed | None:
     """Prepare stdin as :meth:`subprocess.Popen.communicate` does: flushed, and closed when there is no input."""
     stdin = child.stdin
-    if stdin is None or stdin.closed:
+    if stdin is None:
         return None
     close: Callable[[], object] = lambda: _close_quietly(stdin)  # noqa: E731
     try:
@@ -133,3 +136,41 @@ def linger(drive: Drive) -> None:
 
     name = f"subwatch-late-{drive.process.pid}"
     threading.Thread(target=contextvars.copy_context().run, args=(run,), name=name, daemon=True).start()
+
+
+class Talk(Captured):
+    """A conversation in the caller's thread, which a timeout may interrupt and a later call continue.
+
+    Args:
+        child: The child.
+        channels: Its streams, those to return with a capture.
+        monitor: What watches, or None when that happens elsewhere.
+        ending: Decides when to end the child.
+        input: Data for its stdin, as the caller gave it.
+    """
+
+    def __init__(
+        self, child: Child, channels: Sequence[Channel], monitor: Monitor | None, ending: Ending, input: Any
+    ) -> None:
+        self._poller = Poller()
+        feed = feed_for(child, input)
+        self.drive = Drive(child, self._poller, channels, monitor, ending, drain=child.drain, feed=feed)
+        self._paused = False
+        super().__init__(child, self.drive)
+        self.drive.start()
+
+    def run(self, until: float | None = None) -> bool:
+        """Go on until all is done or this monotonic time; return whether it is done."""
+        if self._paused:
+            self._set_blocking(False)
+        try:
+            return self._poller.run(self.drive, until)
+        finally:
+            self._paused = not self.drive.done
+            if self._paused:  # meanwhile the caller may read for itself
+                self._set_blocking(True)
+
+    def _set_blocking(self, blocking: bool) -> None:
+        for channel in self.drive.open_channels:
+            if not channel.owned:
+                os.set_blocking(channel.fd, blocking)

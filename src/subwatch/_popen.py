@@ -10,11 +10,12 @@ import time
 import weakref
 
 from . import _os
+from ._captured import Talk
 from ._control import Backlog
 from ._drive import Drive, Poller
 from ._options import split
 from ._outcome import outcome
-from ._spawn import Child, Talk, by_name
+from ._spawn import Child, by_name
 from ._watch import default_watch
 
 TYPE_CHECKING = False

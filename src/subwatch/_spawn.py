@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from io import BytesIO
+from io import BytesIO, UnsupportedOperation
 
 from . import _os
-from ._captured import Captured, feed_for
-from ._drive import Channel, Drive, Forward, Poller
-from ._ending import SIGINT_WAIT, Ending
-from .errors import ConfigError
+from ._captured import Talk
+from ._drive import Channel
+from ._ending import Ending
+from ._tap import Tap
+from ._veil import veil, veil_error
 from .records import Usage
 
 TYPE_CHECKING = False
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from ._monitor import Monitor
 
-__all__ = ["Child", "Veiled", "by_name", "veil"]
+__all__ = ["Child", "by_name"]
 
 # Popen's positional parameters, the same in Python 3.11 to 3.14.
 _POSITIONAL = (
@@ -50,108 +51,6 @@ def by_name(popenargs: Sequence[Any], kwargs: dict[str, Any], what: str) -> dict
     if "args" not in named:
         raise TypeError(f"{what}() missing 1 required positional argument: 'args'")
     return named
-
-
-class Tap:
-    """A stream of the child that leads to us.
-
-    Args:
-        name: ``"stdout"`` or ``"stderr"``.
-        target: What the caller gave for it.
-        use_pty: True, False, or None to decide by the terminal.
-    """
-
-    __slots__ = ("_captured", "_forward", "child_end", "name", "our_end", "piped")
-
-    def __init__(self, name: str, target: Any, use_pty: bool | None, *, direct: bool) -> None:
-        self.name = name
-        self.piped = target == subprocess.PIPE and not direct
-        self._captured = target == subprocess.PIPE and direct
-        if self.piped and use_pty:
-            raise ConfigError(f"pty=True with {name}=PIPE works in run() only: Popen's pipe is for you to read")
-        self._forward: int | None = None
-        self.our_end = self.child_end = -1
-        inherited = 1 if name == "stdout" else 2
-        if target is None:
-            try:
-                self._forward = os.dup(inherited)
-            except OSError:  # ours is closed, so the child's would be: what it says goes to the sinks alone
-                pass
-        elif target not in (subprocess.PIPE, subprocess.DEVNULL):
-            self._forward = os.dup(target if isinstance(target, int) else target.fileno())
-        try:
-            if use_pty or (use_pty is None and target is None and os.isatty(inherited)):
-                self.our_end, self.child_end = _os.open_pty(inherited)
-            else:
-                self.our_end, self.child_end = os.pipe()
-        except BaseException:
-            self.close()
-            raise
-
-    def spawned(self) -> None:
-        """Close what only the child needs."""
-        os.close(self.child_end)
-        self.child_end = -1
-
-    def channel(self) -> Channel:
-        """Hand over our end as a channel."""
-        channel = Channel(self.name, self.our_end, owned=True, watched=True, awaited=self._captured)
-        if self._captured:
-            channel.capture = BytesIO()
-        if self._forward is not None:
-            channel.forward = Forward(self._forward)
-        self.our_end, self._forward = -1, None
-        return channel
-
-    def behind(self, file: Any) -> Channel:
-        """Step between the child and the file from which the caller reads its pipe.
-
-        The file keeps its descriptor number, buffering and text layer, but reads from a pipe that we
-        write to; so everything that can be done with it still can, and the caller's pace still slows
-        the child down.
-        """
-        fd = file.fileno()
-        size = _os.pipe_size(fd)
-        child = os.dup(fd)
-        os.dup2(self.our_end, fd, inheritable=False)
-        os.close(self.our_end)
-        if size:
-            _os.set_pipe_size(fd, size)
-        channel = Channel(self.name, child, owned=True, watched=True, awaited=True)
-        channel.forward = Forward(self.child_end, ours=True)
-        self.our_end = self.child_end = -1
-        return channel
-
-    def close(self) -> None:
-        """Give up: nothing was started."""
-        for fd in (self.our_end, self.child_end, self._forward):
-            if fd is not None and fd >= 0:
-                os.close(fd)
-
-
-class Talk(Captured):
-    """A conversation in the caller's thread, which a timeout may interrupt and a later call continue.
-
-    Args:
-        child: The child.
-        channels: Its streams, those to return with a capture.
-        monitor: What watches, or None when that happens elsewhere.
-        ending: Decides when to end the child.
-        input: Data for its stdin, as the caller gave it.
-    """
-
-    def __init__(
-        self, child: Child, channels: Sequence[Channel], monitor: Monitor | None, ending: Ending, input: Any
-    ) -> None:
-        self._poller = Poller()
-        feed = feed_for(child, input)
-        self.drive = Drive(child, self._poller, channels, monitor, ending, drain=child.drain, feed=feed)
-        super().__init__(child, self.drive)
-        self.drive.start()
-
-    def run(self, until: float | None = None) -> bool:
-        """Go on until all is done or this monotonic time; return whether it is done."""
-        return self._poller.run(self.drive, until)
 
 
 class Child(subprocess.Popen["Any"]):
@@ -187,7 +86,7 @@ class Child(subprocess.Popen["Any"]):
         except BaseException as error:
             for tap in taps:
                 tap.close()
-            _veil_error(error, monitor)
+            veil_error(error, monitor)
             monitor.spawn_failed(error)
             raise
         self.args = veil(self.args, monitor)
@@ -252,18 +151,36 @@ class Child(subprocess.Popen["Any"]):
         """
         talk = self._talk
         if talk is None:
+            if not self._ours_to_read():
+                return super().communicate(input, timeout)
             talk = self._talk = self._begin_talk(input)
         elif input:
             raise ValueError("Cannot send input after starting communication")
+        until = None if timeout is None else time.monotonic() + timeout
         try:
-            if not talk.run(None if timeout is None else time.monotonic() + timeout):
+            if not talk.run(until):
                 assert timeout is not None
                 raise subprocess.TimeoutExpired(self.args, timeout, *talk.so_far())
         except KeyboardInterrupt:
             # as the standard library: the child has got the Ctrl-C too, see bpo-25942
-            talk.run(time.monotonic() + SIGINT_WAIT)
+            at = time.monotonic() + self._sigint_wait_secs
+            self._sigint_wait_secs = 0.0
+            talk.run(at if until is None else min(at, until))
             raise
         return talk.result()
+
+    def _ours_to_read(self) -> bool:
+        """Whether there are pipes for us to read; text that a file has decoded already only itself can give."""
+        files = [file for file in (self.stdout, self.stderr) if file is not None]
+        if not files or self._communication_started:
+            return False
+        try:
+            for file in files:
+                if self.text_mode and not file.closed:
+                    file.reconfigure(newline=None)  # as it is; refused when there is such text
+        except UnsupportedOperation:
+            return False
+        return True
 
     def _begin_talk(self, input: Any) -> Talk:
         """Talk beside the thread that watches: what the caller reads is ours to read now."""
@@ -273,6 +190,9 @@ class Child(subprocess.Popen["Any"]):
             if file is not None and not file.closed:
                 channel = Channel(name, file.fileno(), owned=False, watched=False, awaited=True)
                 channel.capture = BytesIO()
+                buffered = getattr(file, "buffer", file)
+                if hasattr(buffered, "read1"):  # what the caller's own reading has left in the buffer
+                    channel.capture.write(buffered.read1())
                 channels.append(channel)
         return Talk(self, channels, None, Ending(0, None, False), input)
 
@@ -282,10 +202,10 @@ class Child(subprocess.Popen["Any"]):
         try:
             pid, status, usage = os.wait4(self.pid, wait_flags)
         except ChildProcessError:
-            # SIGCHLD is ignored, or somebody else has waited: subprocess says 0 then, and so do we to the
-            # caller; the records say that it is not known
+            # SIGCHLD is ignored, or somebody else has waited: the caller gets what subprocess makes of it,
+            # and the records say that it is not known
             self.lost = True
-            return self.pid, 0
+            return super()._try_wait(wait_flags)  # type: ignore[misc,no-any-return]
         if pid == self.pid:
             self._usage = Usage(usage.ru_utime, usage.ru_stime, _os.max_rss_bytes(usage.ru_maxrss))
         return pid, status
@@ -327,63 +247,3 @@ class Child(subprocess.Popen["Any"]):
             self._closed_group = True  # never again: the number may belong to somebody else soon
             return False
         return True
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}: returncode: {self.returncode} args: {self.args!r}>"
-
-
-# -- secrets in what the caller gets back ------------------------------------------------------------------
-
-
-class Veiled:
-    """Mixin: equal to the command it holds in every way, but shown with its secrets masked."""
-
-    shown: str
-
-    def __repr__(self) -> str:
-        return self.shown
-
-
-class _VeiledList(Veiled, list["Any"]):
-    pass
-
-
-class _VeiledTuple(Veiled, tuple["Any", ...]):
-    pass
-
-
-class _VeiledStr(Veiled, str):
-    __slots__ = ("shown",)
-
-    def __str__(self) -> str:
-        return self.shown
-
-    def __format__(self, spec: str) -> str:
-        return format(self.shown, spec)
-
-
-def veil(args: Any, monitor: Monitor) -> Any:
-    """Return a command as it is; or, where it holds secrets, an equal one that does not show them."""
-    if isinstance(args, str):
-        shown = monitor.redactor.argv([args])[0]
-        if shown == args:
-            return args
-        veiled = _VeiledStr(args)
-        veiled.shown = shown
-        return veiled
-    if isinstance(args, (list, tuple)):
-        plain = [os.fsdecode(arg) if isinstance(arg, (bytes, os.PathLike)) else str(arg) for arg in args]
-        safe = monitor.redactor.argv(plain)
-        if list(safe) != plain:
-            hidden = _VeiledList(args) if isinstance(args, list) else _VeiledTuple(args)
-            hidden.shown = repr(type(args)(safe)) if type(args) in (list, tuple) else repr(list(safe))
-            return hidden
-    return args
-
-
-def _veil_error(error: BaseException, monitor: Monitor) -> None:
-    """Mask secrets in the file name of an OSError."""
-    if isinstance(error, OSError) and isinstance(error.filename, str):
-        safe = monitor.redactor.text(error.filename)
-        if safe != error.filename:
-            error.filename = safe

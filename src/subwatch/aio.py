@@ -13,7 +13,7 @@ import warnings
 from asyncio.subprocess import Process as _Process
 from asyncio.subprocess import SubprocessStreamProtocol
 
-from ._captured import Captured, feed_for, linger
+from ._captured import Captured, feed_for
 from ._control import Backlog
 from ._drive import Drive
 from ._options import split

@@ -1,0 +1,94 @@
+"""Between a child's stream and the place where the caller wanted it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from io import BytesIO
+
+from . import _os
+from ._drive import Channel, Forward
+from .errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["Tap"]
+
+
+class Tap:
+    """A stream of the child that leads to us.
+
+    Args:
+        name: ``"stdout"`` or ``"stderr"``.
+        target: What the caller gave for it.
+        use_pty: True, False, or None to decide by the terminal.
+    """
+
+    __slots__ = ("_captured", "_forward", "child_end", "name", "our_end", "piped")
+
+    def __init__(self, name: str, target: Any, use_pty: bool | None, *, direct: bool) -> None:
+        self.name = name
+        self.piped = target == subprocess.PIPE and not direct
+        self._captured = target == subprocess.PIPE and direct
+        if self.piped and use_pty:
+            raise ConfigError(f"pty=True with {name}=PIPE works in run() only: Popen's pipe is for you to read")
+        self._forward: int | None = None
+        self.our_end = self.child_end = -1
+        inherited = 1 if name == "stdout" else 2
+        if target is None:
+            try:
+                self._forward = os.dup(inherited)
+            except OSError:  # ours is closed, so the child's would be: what it says goes to the sinks alone
+                pass
+        elif target not in (subprocess.PIPE, subprocess.DEVNULL):
+            self._forward = os.dup(target if isinstance(target, int) else target.fileno())
+        try:
+            if use_pty or (use_pty is None and target is None and os.isatty(inherited)):
+                self.our_end, self.child_end = _os.open_pty(inherited)
+            else:
+                self.our_end, self.child_end = os.pipe()
+        except BaseException:
+            self.close()
+            raise
+
+    def spawned(self) -> None:
+        """Close what only the child needs."""
+        os.close(self.child_end)
+        self.child_end = -1
+
+    def channel(self) -> Channel:
+        """Hand over our end as a channel."""
+        channel = Channel(self.name, self.our_end, owned=True, watched=True, awaited=self._captured)
+        if self._captured:
+            channel.capture = BytesIO()
+        if self._forward is not None:
+            channel.forward = Forward(self._forward)
+        self.our_end, self._forward = -1, None
+        return channel
+
+    def behind(self, file: Any) -> Channel:
+        """Step between the child and the file from which the caller reads its pipe.
+
+        The file keeps its descriptor number, buffering and text layer, but reads from a pipe that we
+        write to; so everything that can be done with it still can, and the caller's pace still slows
+        the child down.
+        """
+        fd = file.fileno()
+        size = _os.pipe_size(fd)
+        child = os.dup(fd)
+        os.dup2(self.our_end, fd, inheritable=False)
+        os.close(self.our_end)
+        if size:
+            _os.set_pipe_size(fd, size)
+        channel = Channel(self.name, child, owned=True, watched=True, awaited=True)
+        channel.forward = Forward(self.child_end, ours=True)
+        self.our_end = self.child_end = -1
+        return channel
+
+    def close(self) -> None:
+        """Give up: nothing was started."""
+        for fd in (self.our_end, self.child_end, self._forward):
+            if fd is not None and fd >= 0:
+                os.close(fd)

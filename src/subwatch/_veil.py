@@ -1,0 +1,67 @@
+"""Secrets in what the caller gets back: a command that equals the caller's own, but does not show them."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ._monitor import Monitor
+
+__all__ = ["veil", "veil_error"]
+
+
+class Veiled:
+    """Mixin: equal to the command it holds in every way, but shown with its secrets masked."""
+
+    shown: str
+
+    def __repr__(self) -> str:
+        return self.shown
+
+
+class _VeiledList(Veiled, list["Any"]):
+    pass
+
+
+class _VeiledTuple(Veiled, tuple["Any", ...]):
+    pass
+
+
+class _VeiledStr(Veiled, str):
+    __slots__ = ("shown",)
+
+    def __str__(self) -> str:
+        return self.shown
+
+    def __format__(self, spec: str) -> str:
+        return format(self.shown, spec)
+
+
+def veil(args: Any, monitor: Monitor) -> Any:
+    """Return a command as it is; or, where it holds secrets, an equal one that does not show them."""
+    if isinstance(args, str):
+        shown = monitor.redactor.argv([args])[0]
+        if shown == args:
+            return args
+        veiled = _VeiledStr(args)
+        veiled.shown = shown
+        return veiled
+    if isinstance(args, (list, tuple)):
+        plain = [os.fsdecode(arg) if isinstance(arg, (bytes, os.PathLike)) else str(arg) for arg in args]
+        safe = monitor.redactor.argv(plain)
+        if list(safe) != plain:
+            hidden = _VeiledList(args) if isinstance(args, list) else _VeiledTuple(args)
+            hidden.shown = repr(type(args)(safe)) if type(args) in (list, tuple) else repr(list(safe))
+            return hidden
+    return args
+
+
+def veil_error(error: BaseException, monitor: Monitor) -> None:
+    """Mask secrets in the file name of an OSError."""
+    if isinstance(error, OSError) and isinstance(error.filename, str):
+        safe = monitor.redactor.text(error.filename)
+        if safe != error.filename:
+            error.filename = safe
