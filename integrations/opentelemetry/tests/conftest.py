@@ -62,7 +62,7 @@ class Child:
     def exit(self, returncode=0, *, reason=None, signal=None, tail=(), **others):
         now = time.time_ns()
         options = {
-            "pid": 4711,
+            "pid": None if reason == "spawn_failed" else 4711,
             "reason": reason or ("signaled" if signal else "exited"),
             "start_ns": getattr(self, "start_ns", now),
             "time_ns": now,

@@ -132,6 +132,8 @@ def exit_attributes(exit: Exit, limit: int | None) -> dict[str, Any]:
         attributes[ERROR_TYPE] = error[:limit]
     if exit.signal is not None:
         attributes[EXIT_SIGNAL] = exit.signal[:limit]
+    if exit.pid is not None:
+        attributes[PROCESS_PID] = exit.pid
     attributes[EXIT_REASON] = exit.reason[:limit]
     if exit.usage is not None:
         attributes[CPU_USER] = exit.usage.user

@@ -23,6 +23,8 @@ import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
+from opentelemetry.context import get_current
+
 from subwatch import Caller, Watch
 
 from ._sink import OpenTelemetrySink, suppressed
@@ -129,7 +131,7 @@ def _hook(original: Any, watch: Watch, live: set[Ended]) -> Any:
     @functools.wraps(original)
     def execute_child(popen: Any, *arguments: Any, **more: Any) -> None:
         ours = spawning.get()
-        if not hook.active or (ours is not None and ours.spawning) or suppressed():
+        if not hook.active or (ours is not None and ours.spawning) or suppressed(get_current()):
             original(popen, *arguments, **more)
             return
         try:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 
 class Limits(NamedTuple):
@@ -20,10 +17,12 @@ class Limits(NamedTuple):
     length: int | None
     attributes: int | None
 
-    def fit(self, attributes: Mapping[str, Any], keep: int = 0) -> dict[str, Any]:
+    def fit(self, attributes: dict[str, Any], keep: int = 0) -> dict[str, Any]:
         """Return the first attributes that fit, with room for `keep` more."""
         count = self.attributes
-        return dict(attributes if count is None else islice(attributes.items(), max(count - keep, 0)))
+        if count is None or len(attributes) <= count - keep:
+            return attributes
+        return dict(islice(attributes.items(), max(count - keep, 0)))
 
 
 def limits_of(instrument: object, kind: str, length: int | None) -> Limits:

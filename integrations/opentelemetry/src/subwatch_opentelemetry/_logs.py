@@ -11,6 +11,7 @@ from opentelemetry._logs import SeverityNumber
 from subwatch.records import CRITICAL, DEBUG, ERROR, INFO, WARNING
 
 from . import _attributes as names
+from ._limits import limits_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from subwatch.records import Exit, Lines, Run
-
-    from ._limits import Limits
 
 #: Level to severity number and text (logs data model, "Mapping of SeverityNumber").
 _SEVERITIES = {
@@ -81,30 +80,47 @@ class LineLog:
         context: Context with the child's span, which correlates them.
         rate: Rate limit of the sink.
         run: The run.
-        limits: Limits of the logger.
+        max_length: Largest length of an attribute's value, in characters.
     """
 
-    def __init__(self, logger: Logger, context: Context, rate: RateLimit, run: Run, limits: Limits) -> None:
+    def __init__(
+        self, logger: Logger, context: Context, rate: RateLimit, run: Run, max_length: int | None
+    ) -> None:
         self._logger = logger
         self._context = context
         self._rate = rate
-        self._limits = limits
-        self._attributes: dict[str, Any] = {
-            names.PROCESS_EXECUTABLE_NAME: names.clean(run.program, limits.length),
-            names.RUN_ID: run.id[: limits.length],
-        }
+        self._run = run
+        self._max_length = max_length
+        self._pid: int | None = None
+
+    def enabled(self) -> bool:
+        """Whether records would go anywhere; API versions before 1.45 cannot say."""
+        ask = getattr(self._logger, "enabled", None)
+        return ask is None or bool(ask(context=self._context))
 
     def started(self, pid: int) -> None:
         """Take the process id that all records carry."""
-        self._attributes[names.PROCESS_PID] = pid
+        self._pid = pid
+
+    def _attributes(self, length: int | None) -> dict[str, Any]:
+        attributes: dict[str, Any] = {
+            names.PROCESS_EXECUTABLE_NAME: names.clean(self._run.program, length),
+            names.RUN_ID: self._run.id[:length],
+        }
+        if self._pid is not None:
+            attributes[names.PROCESS_PID] = self._pid
+        return attributes
 
     def emit(self, lines: Lines) -> int:
         """Emit a batch; return how many of its lines the rate limit held back."""
+        if not self.enabled():
+            return 0
+        limits = limits_of(self._logger, "log_record", self._max_length)
         texts, levels, times, numbers = lines.texts, lines.levels, lines.times, lines.numbers
-        attributes = {names.LOG_IOSTREAM: lines.stream[: self._limits.length], **self._attributes}
+        attributes = {names.LOG_IOSTREAM: lines.stream[: limits.length], **self._attributes(limits.length)}
         if lines.late:
             attributes[names.LINE_LATE] = True
-        attributes = self._limits.fit(attributes, keep=1)
+        attributes = limits.fit(attributes, keep=1)
         chosen = self._rate.choose(levels)
         emit = self._logger.emit
         for index in chosen:
@@ -122,6 +138,7 @@ class LineLog:
 
     def exited(self, exit: Exit, attributes: Mapping[str, Any]) -> None:
         """Emit the exit as an event, for where no span tells it, and for alerts on logs."""
+        limits = limits_of(self._logger, "log_record", self._max_length)
         number, text = severity(ERROR if exit.failed else INFO)
         self._logger.emit(
             timestamp=exit.time_ns,
@@ -130,6 +147,6 @@ class LineLog:
             severity_number=number,
             severity_text=text,
             body=exit.message,
-            attributes=self._limits.fit({**attributes, **self._attributes}),
+            attributes=limits.fit({**attributes, **self._attributes(limits.length)}),
             event_name=names.EXIT_EVENT,
         )

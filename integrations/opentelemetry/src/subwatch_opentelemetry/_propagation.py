@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from opentelemetry import baggage, context, propagate
-from opentelemetry.propagators.textmap import Getter, Setter
+from opentelemetry.propagators.textmap import Getter, Setter, TextMapPropagator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -23,9 +24,15 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
+@lru_cache(maxsize=64)
 def _variable(key: str) -> str:
     name = re.sub(r"[^A-Za-z0-9_]", "_", key).upper()
     return "_" + name if not name or name[0].isdigit() else name
+
+
+@lru_cache(maxsize=4)
+def _variables(propagator: TextMapPropagator) -> tuple[str, ...]:
+    return tuple(map(_variable, propagator.fields))
 
 
 class _EnvironmentSetter(Setter["MutableMapping[str, str | None]"]):
@@ -58,7 +65,7 @@ def child_environment(parent: Context, with_baggage: bool) -> dict[str, str | No
         not belong to the new ``TRACEPARENT``.
     """
     propagator = propagate.get_global_textmap()
-    variables: dict[str, str | None] = dict.fromkeys(map(_variable, propagator.fields))
+    variables: dict[str, str | None] = dict.fromkeys(_variables(propagator))
     propagator.inject(variables, parent if with_baggage else baggage.clear(parent), _SETTER)
     return variables
 

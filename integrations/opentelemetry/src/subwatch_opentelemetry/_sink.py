@@ -23,7 +23,7 @@ from ._stream import SpanStream, Stream
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from opentelemetry._logs import Logger, LoggerProvider
+    from opentelemetry._logs import LoggerProvider
     from opentelemetry.context import Context
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import Span, TracerProvider
@@ -36,16 +36,13 @@ SCOPE = "subwatch.opentelemetry"
 _ROOM = 10
 
 
-def suppressed() -> bool:
-    """Whether ``suppress_instrumentation()`` is in force, by the API's key or by the older plain one."""
-    key = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
-    return bool(context.get_value(key) or context.get_value("suppress_instrumentation"))
+#: Set by ``suppress_instrumentation()`` and by the SDK's exporters; its name is private, the older one plain.
+_SUPPRESS = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
 
 
-def enabled(logger: Logger, within: Context) -> bool:
-    """Whether log records would go anywhere; API versions before 1.45 cannot say."""
-    ask = getattr(logger, "enabled", None)
-    return ask is None or bool(ask(context=within))
+def suppressed(within: Context) -> bool:
+    """Whether nothing may be instrumented in this context."""
+    return bool(within.get(_SUPPRESS) or within.get("suppress_instrumentation"))
 
 
 def _check(option: str, value: object) -> None:
@@ -110,6 +107,8 @@ class OpenTelemetrySink:
         self._propagate = propagate
         self._baggage = baggage
         self._max_value_length = max_value_length
+        self._limits = Limits(max_value_length, None)
+        self._known_provider: object = None
         self._rate = RateLimit(max_lines_per_second)
         self._tracer_provider = tracer_provider
         self._logger_provider = logger_provider
@@ -129,9 +128,9 @@ class OpenTelemetrySink:
         Returns:
             Its stream.
         """
-        if suppressed():
-            return Stream({})
         parent = context.get_current()
+        if suppressed(parent):
+            return Stream({})
         start_ns = time.time_ns()
         span, limits = self._start_span(run, parent, start_ns)
         within = trace.set_span_in_context(span, parent)
@@ -143,10 +142,9 @@ class OpenTelemetrySink:
             if self._propagate:
                 env = child_environment(within, self._baggage)
         log = None
-        if self._lines == "logs" and enabled(self._logger, within):
-            log_limits = limits_of(self._logger, "log_record", self._max_value_length)
-            log = LineLog(self._logger, within, self._rate, run, log_limits)
-        if log is None and self._metrics is None and not span.is_recording():
+        if self._lines == "logs":
+            log = LineLog(self._logger, within, self._rate, run, self._max_value_length)
+        if not (span.is_recording() or self._metrics is not None or (log is not None and log.enabled())):
             return Stream(env)
         return SpanStream(
             run,
@@ -164,8 +162,11 @@ class OpenTelemetrySink:
         provider = self._tracer_provider or trace.get_tracer_provider()
         if isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider)):
             # No SDK: the API's own tracer only carries on what it inherited.
-            return self._tracer.start_span(run.program, parent), Limits(self._max_value_length, None)
-        limits = limits_of(self._tracer, "span", self._max_value_length)
+            return self._tracer.start_span(run.program, parent), self._limits
+        if provider is not self._known_provider:
+            self._limits = limits_of(self._tracer, "span", self._max_value_length)
+            self._known_provider = provider
+        limits = self._limits
         name = names.clean(run.program, limits.length)
         attributes = limits.fit(names.start_attributes(run, limits.length, self._command_args), keep=_ROOM)
         return self._tracer.start_span(name, parent, SpanKind.CLIENT, attributes, start_time=start_ns), limits

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import Status, StatusCode
 
@@ -12,11 +12,11 @@ from subwatch.records import Exit, Lines, Start
 from . import _attributes as names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from opentelemetry.trace import Span
 
-    from subwatch.records import Line, Run
+    from subwatch.records import Run
 
     from ._limits import Limits
     from ._logs import LineLog
@@ -91,6 +91,7 @@ class SpanStream(Stream):
         self._metrics = metrics
         self._tail = tail
         self._events = events
+        self._pid: int | None = None
         self._active = False
         self._ended = False
 
@@ -108,11 +109,13 @@ class SpanStream(Stream):
 
     def close(self) -> None:
         """End the span if no exit record has."""
+        if not self._ended and self._pid is not None:
+            self._span.set_attribute(names.PROCESS_PID, self._pid)
         self._end(None)
 
     def _started(self, start: Start) -> None:
         self.spawning = False
-        self._span.set_attribute(names.PROCESS_PID, start.pid)
+        self._pid = start.pid
         if self._log is not None:
             self._log.started(start.pid)
         if self._metrics is not None:
@@ -122,28 +125,27 @@ class SpanStream(Stream):
     def _exited(self, exit: Exit) -> None:
         recording = self._span.is_recording()
         attributes = names.exit_attributes(exit, self._limits.length)
-        tail = list(exit.tail)[-self._tail :] if self._tail else []
-        if recording:
-            self._tell(exit, tail, attributes)
         # The span says it all; the log says it too where somebody is to be alarmed, or no span tells it.
         if self._log is not None and (exit.failed or not recording):
             self._log.exited(exit, attributes)
+        if recording:
+            self._tell(exit, attributes)
         self._end(exit.time_ns)
         if self._metrics is not None:
             self._metrics.exited(exit)
 
-    def _tell(self, exit: Exit, tail: Sequence[Line], attributes: dict[str, object]) -> None:
+    def _tell(self, exit: Exit, attributes: dict[str, Any]) -> None:
         span, length = self._span, self._limits.length
-        details: dict[str, object] = dict(attributes)
+        tail = list(exit.tail)[-self._tail :] if self._tail and (exit.failed or self._events) else []
         if exit.failed:
             texts = [names.clean(line.text, length) for line in tail]
             if texts:
-                details[names.TAIL] = texts
+                attributes[names.TAIL] = texts
             cause = exit.error if exit.error is not None else texts[-1] if texts else None
             span.set_status(Status(StatusCode.ERROR, cause and names.clean(cause, _MAX_DESCRIPTION)))
         if self.dropped:
-            details[names.LINES_DROPPED] = self.dropped
-        span.set_attributes(self._limits.fit(details, keep=1))  # the pid is there already
+            attributes[names.LINES_DROPPED] = self.dropped
+        span.set_attributes(self._limits.fit(attributes))
         if self._events:
             for line in tail:
                 span.add_event(names.LINE_EVENT, names.line_attributes(line, length), line.time_ns)
