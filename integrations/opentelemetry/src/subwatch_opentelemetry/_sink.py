@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from opentelemetry import _logs, context, trace
 from opentelemetry.metrics import get_meter
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import NonRecordingSpan, SpanKind
 
 from subwatch.errors import ConfigError
 
@@ -18,7 +18,7 @@ from ._limits import Limits, limits_of
 from ._logs import LineLog, RateLimit
 from ._metrics import ProcessMetrics
 from ._propagation import child_environment
-from ._stream import SpanStream, Stream
+from ._stream import NOTHING, SpanStream, Stream, spawning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,6 @@ SCOPE = "subwatch.opentelemetry"
 
 #: Attributes that a span gets after its start, for which the start leaves room.
 _ROOM = 10
-
 
 #: Set by ``suppress_instrumentation()`` and by the SDK's exporters; its name is private, the older one plain.
 _SUPPRESS = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
@@ -101,14 +100,15 @@ class OpenTelemetrySink:
         _check("max_lines_per_second", max_lines_per_second)
         if max_value_length is not None:
             _check("max_value_length", max_value_length)
-        self._lines = lines
+        self._logs = lines == "logs"
+        self._events = lines == "events"
         self._tail = tail
         self._command_args = command_args
         self._propagate = propagate
         self._baggage = baggage
         self._max_value_length = max_value_length
         self._limits = Limits(max_value_length, None)
-        self._known_provider: object = None
+        self._traces = False
         self._rate = RateLimit(max_lines_per_second)
         self._tracer_provider = tracer_provider
         self._logger_provider = logger_provider
@@ -128,12 +128,16 @@ class OpenTelemetrySink:
         Returns:
             Its stream.
         """
-        parent = context.get_current()
-        if suppressed(parent):
-            return Stream({})
+        within = context.get_current()
+        if suppressed(within):
+            return NOTHING
         start_ns = time.time_ns()
-        span, limits = self._start_span(run, parent, start_ns)
-        within = trace.set_span_in_context(span, parent)
+        if self._has_sdk():
+            span = self._start_span(run, within, start_ns)
+            within = trace.set_span_in_context(span, within)
+        else:
+            # without an SDK the child is told of the span that we were told of
+            span = NonRecordingSpan(trace.get_current_span(within).get_span_context())
         env: Mapping[str, str | None] = {}
         place = span.get_span_context()
         if place.is_valid:
@@ -141,35 +145,45 @@ class OpenTelemetrySink:
             run.fields["span_id"] = trace.format_span_id(place.span_id)
             if self._propagate:
                 env = child_environment(within, self._baggage)
-        log = None
-        if self._lines == "logs":
-            log = LineLog(self._logger, within, self._rate, run, self._max_value_length)
-        if not (span.is_recording() or self._metrics is not None or (log is not None and log.enabled())):
-            return Stream(env)
-        return SpanStream(
-            run,
-            span,
-            limits,
-            env,
-            start_ns=start_ns,
-            log=log,
-            metrics=self._metrics,
-            tail=self._tail,
-            events=self._lines == "events",
-        )
+        stream: Stream
+        log = LineLog(self._logger, within, self._rate, run, self._max_value_length) if self._logs else None
+        if span.is_recording() or self._metrics is not None or (log is not None and log.enabled()):
+            stream = SpanStream(
+                run,
+                span,
+                self._limits,
+                env,
+                start_ns=start_ns,
+                log=log,
+                metrics=self._metrics,
+                tail=self._tail,
+                events=self._events,
+            )
+        elif env:
+            stream = Stream(env)
+        else:
+            return NOTHING
+        spawning.set(stream)
+        return stream
 
-    def _start_span(self, run: Run, parent: Context, start_ns: int) -> tuple[Span, Limits]:
-        provider = self._tracer_provider or trace.get_tracer_provider()
-        if isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider)):
-            # No SDK: the API's own tracer only carries on what it inherited.
-            return self._tracer.start_span(run.program, parent), self._limits
-        if provider is not self._known_provider:
-            self._limits = limits_of(self._tracer, "span", self._max_value_length)
-            self._known_provider = provider
+    def _has_sdk(self) -> bool:
+        if not self._traces:
+            provider = self._tracer_provider or trace.get_tracer_provider()
+            if not isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider)):
+                self._traces = True  # and from now on: the global one is set once
+                self._limits = limits_of(self._tracer, "span", self._limits.length)
+        return self._traces
+
+    def _start_span(self, run: Run, parent: Context, start_ns: int) -> Span:
         limits = self._limits
-        name = names.clean(run.program, limits.length)
-        attributes = limits.fit(names.start_attributes(run, limits.length, self._command_args), keep=_ROOM)
-        return self._tracer.start_span(name, parent, SpanKind.CLIENT, attributes, start_time=start_ns), limits
+        attributes = names.start_attributes(run, limits.length, self._command_args)
+        return self._tracer.start_span(
+            attributes[names.PROCESS_EXECUTABLE_NAME],
+            parent,
+            SpanKind.CLIENT,
+            limits.fit(attributes, keep=_ROOM),
+            start_time=start_ns,
+        )
 
     def close(self, timeout: float) -> int | None:
         """Have the SDK export what it holds.

@@ -44,7 +44,6 @@ class Stream:
         self.env = env
         self.dropped = 0
         self.spawning = True
-        spawning.set(self)
 
     def emit(self, records: Start | Lines | Exit) -> None:  # noqa: ARG002 - nobody listens
         """Take note that the child is started."""
@@ -53,6 +52,10 @@ class Stream:
     def close(self) -> None:
         """Take note that there is no child to be started."""
         self.spawning = False
+
+
+#: The stream of children that nobody is told about.
+NOTHING = Stream({})
 
 
 class SpanStream(Stream):
