@@ -70,7 +70,8 @@ class Framer:
 
     def release(self) -> bytes:
         r"""As `take`, for a pause in the stream: a held ``\r`` is then the line's ending."""
-        self._swallow = self._half
+        if self.pending:
+            self._swallow = self._half
         return self.take()
 
 

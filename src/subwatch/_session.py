@@ -10,35 +10,46 @@ from __future__ import annotations
 from collections import deque
 
 from ._lines import Framer, has_long_line, split_block
+from .processors._secrets import BEGIN_KEY
 from .records import CONTINUED, PARTIAL, TRUNCATED, Exit, Line, Lines, Start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from .processors import Pipeline
     from .records import Run, Usage
 
+    _Row = tuple[str, str, int]  # text, ending, flags
+
 __all__ = ["Session"]
 
 _NONE: tuple[Lines, ...] = ()
+# Within a private key this many characters are held back: its last line must not be seen in pieces.
+_END_KEY = 80
 
 
 class _Stream:
     """What a session knows of one stream."""
 
-    __slots__ = ("bytes", "context", "framer", "held", "inside_key", "lines", "name", "since", "transcode")
+    __slots__ = (
+        "bytes", "context", "decode", "framer", "held", "inside_key", "level", "lines", "midway", "name",
+        "since", "transcode",
+    )  # fmt: skip
 
     def __init__(self, name: str, pipeline: Pipeline) -> None:
         self.name = name
         self.framer = Framer()
         self.transcode = pipeline.transcoder()
+        self.decode = pipeline.decoder()
         self.bytes = 0
         self.lines = 0
         self.since = 0
-        self.context: str | None = None  # raw text of the current line that was shown already
+        self.midway = False  # the current line was cut
+        self.context: str | None = None  # what redaction must know of the part of it that was shown already
         self.held = ""  # raw text of it that must not be shown yet
-        self.inside_key = False
+        self.level = 0  # of its beginning
+        self.inside_key = False  # it begins within a private key
 
 
 class Session:
@@ -83,51 +94,52 @@ class Session:
         if stream.transcode is not None:
             data = stream.transcode(data)
         block = stream.framer.feed(data)
-        long = stream.framer.pending > self._max_line
+        # one more, because the last byte may be half of an ending
+        long = stream.framer.pending > self._max_line + 1
         if not block and not long:
             return _NONE
         if not long and not self._needs_care(stream, block):
             return (self._batch(stream, time_ns, block),)
-        rows = list(self._care(stream, block))
+        rows = self._care(stream, block)
         if long:
-            rows.append(self._piece(stream, stream.framer.take(), "", TRUNCATED))
+            stream.framer.feed(self._cut(stream, stream.framer.take(), rows))
         return self._rows(stream, time_ns, rows)
 
     def idle_at(self) -> int | None:
         """When `idle` has something to do, in nanoseconds since the epoch; None while nothing waits."""
-        waiting = [stream.since for stream in self._streams.values() if stream.framer.pending or stream.held]
+        waiting = [stream.since for stream in self._streams.values() if stream.framer.pending]
         return min(waiting) + self._delay if waiting else None
 
     def idle(self, time_ns: int) -> Sequence[Lines]:
         """Show unfinished lines that have waited long enough, such as prompts."""
+        # abs(): a clock that was set back must not hold a prompt for hours
+        waiting = [s for s in self._streams.values() if abs(time_ns - s.since) >= self._delay]
+        return self._release(time_ns, waiting)
+
+    def finish(self, time_ns: int) -> Sequence[Lines]:
+        """Tell that the child has ended: show what is there of lines that another process may go on with."""
+        return self._release(time_ns, self._streams.values())
+
+    def _release(self, time_ns: int, streams: Iterable[_Stream]) -> Sequence[Lines]:
         batches: list[Lines] = []
-        for stream in self._streams.values():
-            # abs(): a clock that was set back must not hold a prompt for hours
-            if stream.framer.pending and abs(time_ns - stream.since) >= self._delay:
+        for stream in streams:
+            if stream.framer.pending:
                 raw = stream.framer.release()
-                if raw.endswith(b"\r"):
-                    rows = list(self._care(stream, raw))
-                else:
-                    rows = [self._piece(stream, raw, "", PARTIAL)]
+                ends = raw.endswith(b"\r")
+                rows = self._care(stream, raw) if ends else [self._piece(stream, raw, "", PARTIAL)]
                 batches += self._rows(stream, time_ns, rows)
-            if not stream.framer.pending and stream.held:
-                stream.since = time_ns + 3600 * 10**9  # held on purpose: until more comes
         return batches
 
     def eof(self, name: str, time_ns: int) -> Sequence[Lines]:
         """Tell that a stream has ended; its last line may have no ending."""
         stream = self._streams[name]
+        raw = b""
         if stream.transcode is not None:
-            stream.framer.feed(stream.transcode(b"", True))
-        raw = stream.framer.take()
-        if not raw and not stream.held:
-            return _NONE
-        rows = list(self._care(stream, raw)) if raw else [self._piece(stream, b"", "", 0)]
+            raw = stream.framer.feed(stream.transcode(b"", True))
+        rows = self._care(stream, raw + stream.framer.take())
+        if stream.midway:
+            rows.append(self._piece(stream, b"", "", 0))
         return self._rows(stream, time_ns, rows)
-
-    def finish(self, time_ns: int) -> Sequence[Lines]:
-        """Tell that the child has ended: show what is left of every stream."""
-        return [lines for name in self._streams for lines in self.eof(name, time_ns)]
 
     def exited(
         self,
@@ -147,6 +159,7 @@ class Session:
         """Make the exit record; what is fed from now on is late."""
         self._settle()
         self.late = True
+        self._last_ns = time_ns = max(time_ns, self._last_ns + 1)
         return Exit(
             run=self.run,
             pid=pid,
@@ -154,7 +167,7 @@ class Session:
             signal=signal,
             reason=reason,
             start_ns=self._start_ns or time_ns,
-            time_ns=max(time_ns, self._last_ns + 1),
+            time_ns=time_ns,
             duration=duration,
             usage=usage,
             lines={stream.name: stream.lines for stream in self._streams.values()},
@@ -206,58 +219,74 @@ class Session:
 
     def _needs_care(self, stream: _Stream, block: bytes) -> bool:
         return (
-            stream.context is not None
+            stream.midway
             or stream.inside_key
-            or bool(stream.held)
             or has_long_line(block, self._max_line)
             # "-----BEGIN ... PRIVATE KEY-----"; two rare letters first, they cost next to nothing
             or (b"V" in block and b"K" in block and b"-----BEGIN" in block)
         )
 
-    def _care(self, stream: _Stream, block: bytes) -> Iterator[tuple[str, str, int]]:
-        """Rows (text, ending, flags) of a block, each line cut to the size limit."""
+    def _care(self, stream: _Stream, block: bytes) -> list[_Row]:
+        """Rows of a block, each line cut to the size limit."""
+        rows: list[_Row] = []
         texts, endings = split_block(block.decode("latin-1"))
         for text, ending in zip(texts, endings, strict=True):
-            raw = text.encode("latin-1")
-            while len(raw) > self._max_line:
-                cut = _character_start(raw, self._max_line)
-                yield self._piece(stream, raw[:cut], "", TRUNCATED)
-                raw = raw[cut:]
-            yield self._piece(stream, raw, ending, 0)
+            rest = self._cut(stream, text.encode("latin-1"), rows)
+            rows.append(self._piece(stream, rest, ending, 0))
+        return rows
 
-    def _piece(self, stream: _Stream, raw: bytes, ending: str, flags: int) -> tuple[str, str, int]:
+    def _cut(self, stream: _Stream, raw: bytes, rows: list[_Row]) -> bytes:
+        r"""Cut pieces off a line that is too long; return the rest (a last ``\r`` is no part of it)."""
+        limit = self._max_line
+        start = 0
+        for end in range(limit, len(raw) - raw.endswith(b"\r"), limit):
+            rows.append(self._piece(stream, raw[start:end], "", TRUNCATED))
+            start = end
+        return raw[start:]
+
+    def _piece(self, stream: _Stream, raw: bytes, ending: str, flags: int) -> _Row:
         """Redact one piece of a line; flags that cut it tell that more of the line follows."""
         redactor = self._pipeline.redactor
-        text = stream.held + self._pipeline.decode(raw)
         context = stream.context
-        shown = text[: redactor.release(text)] if flags else text
-        stream.held = text[len(shown) :]
-        if context is not None:
-            flags |= CONTINUED
-        if flags & TRUNCATED:
-            self._truncated += 1
-        inside_key = stream.inside_key
-        safe, stream.inside_key = redactor.block(shown, inside_key)
-        if context is not None and not (inside_key or stream.inside_key):
-            safe = redactor.continuation(context, shown)
-        ends = not flags & (PARTIAL | TRUNCATED)
-        stream.context = None if ends else redactor.context_after(context or "", shown)
-        return safe, ending, flags
+        stream.midway = bool(flags)
+        shown = stream.held + stream.decode(raw, not flags)
+        stream.held = ""
+        if not flags and context is None:
+            shown, stream.inside_key = redactor.block(shown, stream.inside_key)
+            return shown, ending, 0
+        before = context
+        if before is None:
+            before = BEGIN_KEY if stream.inside_key else ""
+        if flags:
+            keep = max(0, redactor.release(before + shown) - len(before))
+            if before == BEGIN_KEY:
+                keep = max(0, min(keep, len(shown) - _END_KEY))
+            shown, stream.held = shown[:keep], shown[keep:]
+        safe = redactor.continuation(before, shown)
+        after = redactor.context_after(before, shown)
+        if not flags:
+            stream.context, stream.inside_key = None, redactor.block(after, False)[1]
+        elif shown:
+            stream.context = after
+        return safe, ending, flags if context is None else flags | CONTINUED
 
-    def _rows(self, stream: _Stream, time_ns: int, rows: list[tuple[str, str, int]]) -> Sequence[Lines]:
-        rows = [row for row in rows if row[0] or not row[2] & (PARTIAL | TRUNCATED)]
+    def _rows(self, stream: _Stream, time_ns: int, rows: list[_Row]) -> Sequence[Lines]:
+        """A batch of rows; the pieces of a line share the level of its beginning."""
+        rows = [row for row in rows if row[0] or row[1]]
         if not rows:
             return _NONE
-        texts, endings, flags = (list(column) for column in zip(*rows, strict=True))
-        return (self._batch(stream, time_ns, None, texts, endings, flags),)  # type: ignore[arg-type]
-
-
-def _character_start(raw: bytes, index: int) -> int:
-    """Largest cut up to `index` that does not split a UTF-8 sequence."""
-    for back in range(4):
-        if raw[index - back] & 0xC0 != 0x80:
-            return index - back
-    return index
+        texts, endings, flags = [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
+        self._truncated += sum(1 for flag in flags if flag & TRUNCATED)
+        heads, levels = self._pipeline.interpret(["" if row[2] & CONTINUED else row[0] for row in rows])
+        for index, flag in enumerate(flags):
+            if flag & CONTINUED:
+                levels[index] = stream.level
+            else:
+                texts[index] = heads[index]
+                stream.level = levels[index]
+        batch = self._batch(stream, time_ns, None, texts, endings, flags)
+        batch._levels = levels
+        return (batch,)
 
 
 class _Tail:

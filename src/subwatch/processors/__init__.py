@@ -53,7 +53,7 @@ class Pipeline:
         self._encoding = codecs.lookup(encoding).name
         self._rules = rules
         self._default = default
-        self._ceiling = ceiling
+        self.ceiling = ceiling
         self._program = program
         self._recognizers = recognizers
         self._progress: Callable[[Lines], list[Progress | None] | None] | None = None
@@ -65,9 +65,9 @@ class Pipeline:
         decode = codecs.getincrementaldecoder(self._encoding)("backslashreplace").decode
         return lambda data, final=False: decode(data, final).encode("utf-8", "backslashreplace")
 
-    def decode(self, raw: bytes) -> str:
-        """Decode bytes of one line."""
-        return raw.decode("utf-8", "backslashreplace")
+    def decoder(self) -> Callable[..., str]:
+        """A function that decodes lines piece by piece; its second argument tells that a line ends."""
+        return codecs.getincrementaldecoder("utf-8")("backslashreplace").decode
 
     def texts(self, block: bytes) -> tuple[list[str], list[str] | None, list[int] | None]:
         """Decode, redact and split a block of whole lines.
@@ -84,19 +84,27 @@ class Pipeline:
             texts = text.split("\n")
             if not texts[-1]:
                 texts.pop()
-        if "<" in text and (found := strip_syslog(texts)) is not None:
-            texts, prefixes = found
-            detected = self.levels(texts)
-            ceiling = self._ceiling
-            return texts, endings, [
-                level if prefix is None else min(prefix, ceiling)
-                for prefix, level in zip(prefixes, detected, strict=True)
-            ]
-        return texts, endings, None
+        levels = None
+        if "<" in text and any([line[:1] == "<" for line in texts]):
+            texts, levels = self.interpret(texts)
+        return texts, endings, levels
+
+    def interpret(self, texts: list[str]) -> tuple[list[str], list[int]]:
+        """Take the syslog prefixes off lines; return the texts and all levels."""
+        found = strip_syslog(texts)
+        if found is None:
+            return texts, self.levels(texts)
+        texts, prefixes = found
+        detected = self.levels(texts)
+        ceiling = self.ceiling
+        return texts, [
+            level if prefix is None else min(prefix, ceiling)
+            for prefix, level in zip(prefixes, detected, strict=True)
+        ]
 
     def levels(self, texts: list[str]) -> list[int]:
         """Levels of lines, in the numbers of :mod:`logging`."""
-        return detect_levels(texts, default=self._default, ceiling=self._ceiling, rules=self._rules)
+        return detect_levels(texts, default=self._default, ceiling=self.ceiling, rules=self._rules)
 
     def progress(self, lines: Lines) -> list[Progress | None] | None:
         """Progress of lines, where a recogniser reads one."""
