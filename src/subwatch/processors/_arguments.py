@@ -70,7 +70,7 @@ _USER_OPTIONS = {
     "smbclient": ("-U", "--user"),
 }
 _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "ash", "fish", "su"))
-_PROGRAMS = _JOINED.keys() | _LOGIN | _USER_OPTIONS.keys() | _SHELLS | {"openssl", "htpasswd"}
+_PROGRAMS = _JOINED.keys() | _LOGIN | _USER_OPTIONS.keys() | _SHELLS | {"openssl", "htpasswd", "ssh", "scp"}
 # `--password` of these takes no value: it asks.
 _PROMPTING = re.compile(
     r"psql|pg_\w+|(?:create|drop|vacuum|reindex|cluster)(?:db|user)|mysql\w*|mariadb[\w-]*"

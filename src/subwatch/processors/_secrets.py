@@ -12,65 +12,62 @@ Sources: gitleaks (shapes of tokens), Relay and Datadog (names of secrets).
 from __future__ import annotations
 
 import re
-from functools import partial
+from functools import lru_cache, partial
+from string import ascii_letters, digits
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["BEGIN_KEY", "PARTIAL", "RULES", "Rule", "Span", "find_spans", "name_ending"]
+__all__ = ["BARE", "BEGIN_KEY", "HEADER", "PARTIAL", "RULES", "Rule", "Span", "find_spans"]
 
 #: Start, end, and a text after which a secret of the same kind goes on; empty if this one has ended.
 Span = tuple[int, int, str]
 
 #: What begins a private key, which ends lines later; also the context of a line inside of one.
 BEGIN_KEY = "-----BEGIN PRIVATE KEY-----"
-_BARE, _HEADER = "password=x", "authorization: x"
+# What opens a value that ends at a blank, and one that ends with its line.
+BARE, HEADER = "password=x", "authorization: x"
 
 # Names of secrets. These end in a word that tells whatever stands before it (PGPASSWORD, csrftoken) ...
-_STRONG = (
-    *(
-        "password",
-        "passwd",
-        "passwort",
-        "passphrase",
-        "passcode",
-        "secret",
-        "token",
-        "credential",
-        "credentials",
-    ),
-    *("authorization", "cookie"),
-)
+_STRONG = "password passwd passwort passphrase passcode secret token credential credentials authorization cookie".split()
 _KEYS = "api access account secret private encryption signing master shared auth client service storage deploy session"
 # ... these are a word of their own; and where a colon follows they must be quoted (JSON), else it is prose.
-_WEAK = ("auth", "jwt", "otp", "pass", "pwd", "sas", "session", "sessionid", "session_id", "sig", "signature")
-_SUFFIXES = ("b64", "base", "base64", "confirmation", "hash", "new", "old", "prod", "value")
+_WEAK = "auth jwt otp pass pwd sas session sessionid session_id sig signature".split()
+_SUFFIXES = "base confirmation hash new old prod value".split()
 
 _NAME = re.compile(
-    rf"(?:(?i:(?P<eol>authorization|cookie)|(?P<strong>{'|'.join(_STRONG)}|(?:{'|'.join(_KEYS.split())})[-_. ]?key))"
+    rf"(?:(?i:(?P<eol>authorization|cookie)|(?P<strong>{'|'.join(_STRONG)}|(?:{_KEYS.replace(' ', '|')})[-_. ]?key))"
     rf"|(?i:(?<![a-z])(?:{'|'.join(_WEAK)}))|(?<=[a-z])(?:{'|'.join(word.title() for word in _WEAK)}))"
     rf"(?i:[-_.]?(?:\d|{'|'.join(_SUFFIXES)}))?\Z"
 )
-_RUN = re.compile(r"([^\w.-]?)([\w.-]*)\Z")
-_NAME_REACH = 96
+_NAME_CHARACTERS = ascii_letters + digits + "_.-"
+_NAME_REACH = 96  # characters from the beginning of a name to its "=" or ":", blanks included
 
 
-def _before(delimiter: str) -> re.Pattern[str]:
-    """Where `delimiter` may follow the name of a secret, judged by the three characters before it."""
-    ends = {name[-3:] for name in (*_STRONG, *_WEAK, *_SUFFIXES, "key")}
-    ends |= {end[-2:] + "0" for end in ends} | {
-        end[-1] + separator + "0" for end in ends for separator in "-_."
-    }
-    a, b, c = (
-        "[" + re.escape("".join(sorted({x for end in ends for x in (end[n].lower(), end[n].upper())}))) + "]"
-        for n in range(3)
+def _ending(words: list[str]) -> str:
+    """Character classes, one per place, for the last three characters of names that end in `words` or a figure."""
+    ends = {word[-3:] for word in (*words, *_SUFFIXES)}
+    ends |= {end[-2:] + "0" for end in ends} | {end[-1] + mark + "0" for end in ends for mark in "-_."}
+    places = (
+        "".join(sorted({c for end in ends for c in (end[n].lower(), end[n].upper())})) for n in range(3)
     )
-    c = c.replace("0", r"\d")
-    blank = r"""["' \t]"""
-    return re.compile(
-        rf"{delimiter}(?:(?<={a}{b}{c}{delimiter})|(?<={a}{b}{c}{blank}{delimiter})|(?<=[\\\"' \t]{blank}{delimiter}))"
-    )
+    return "".join(f"[{re.escape(place)}]" for place in places).replace("0", r"\d")
+
+
+_BARE_NAME = _ending([*_STRONG, "key"])
+_ANY_NAME = _ending([*_STRONG, "key", *_WEAK])
+_EQUALS = re.compile(
+    rf"""=(?<=[{_ANY_NAME.rpartition("[")[2][:-1]}"' \t]=)(?:(?<={_ANY_NAME}=)|"""
+    rf"""(?<={_ANY_NAME}["' \t]=)|(?<=[\\"' \t]["' \t]=))"""
+)
+_COLON = re.compile(
+    rf""":(?<=[{_BARE_NAME.rpartition("[")[2][:-1]} \t]:)(?:(?<={_BARE_NAME}:)|"""
+    rf"""(?<=[ \t]:)(?:(?<={_ANY_NAME}[ \t]:)|(?<=["' \t][ \t]:)))"""
+)
+_DOUBLE_QUOTED, _SINGLE_QUOTED = (
+    re.compile(rf"{quote}:(?:(?<={_ANY_NAME}{quote}:)|(?<=\\{quote}:))") for quote in "\"'"
+)
 
 
 # A closing mark or separator ends a bare value if a blank, the end or the next name follows.
@@ -88,9 +85,10 @@ _VALUE = re.compile(
 _EOL = re.compile(r"[:=]?+[ \t]*+(?P<bare>[^\s\"'][^\r\n]*+)")
 
 
-def name_ending(text: str) -> str:
-    """Whether `text` ends in the name of a secret: ``"eol"``, ``"strong"``, ``"weak"``, or ``""`` for no."""
-    match = _NAME.search(text)
+@lru_cache(4096)  # programs name few things again and again
+def _kind(name: str) -> str:
+    """Whether this is the name of a secret: ``"eol"`` (a header), ``"strong"``, ``"weak"``, or ``""`` for no."""
+    match = _NAME.search(name)
     return "" if match is None else match.lastgroup or "weak"
 
 
@@ -98,23 +96,25 @@ def _named_values(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
     """Find the values in ``NAME=VALUE``, ``NAME: VALUE`` and ``"NAME": "VALUE"``."""
     covered = 0
     for delimiter in pattern.finditer(text):
-        at = delimiter.start()
+        at = delimiter.end() - 1
         if at + 1 < covered and text[at + 1] not in "\"'\\":
             continue  # inside of a value that goes on: what is named here is masked already
         head = text[max(0, at - _NAME_REACH) : at].rstrip(" \t")
-        name = head.rstrip("\"'\\")
-        kind = name_ending(name)
+        quoted_name = head.rstrip("\"'\\")
+        rest = quoted_name.rstrip(_NAME_CHARACTERS)
+        name = quoted_name[len(rest) :]
+        kind = _kind(quoted_name[-16:] if name.lower() == "key" else name)
         if not kind:
             continue
-        run = _RUN.search(name)
-        before, word = run.groups() if run else ("", "")
-        if text[at] == ":":
-            spaced = text[at + 1 : at + 2] in (" ", "\t")
-            if (kind == "weak" and head == name) or (spaced and before in ("/", "\\") and head == name):
-                continue  # prose ("auth: ok"), a path in an error message ("/etc/passwd: not found")
-        elif word in ("PWD", "OLDPWD"):
-            continue  # the shell's working directory
-        span = _value(text, at + 1, kind == "eol", before if before in ("'", '"') and head == name else "")
+        before, quoted = rest[-1:], quoted_name != head
+        if text[at] == "=":
+            if name in ("PWD", "OLDPWD"):
+                continue  # the shell's working directory
+        elif not quoted and (
+            kind == "weak" or (before in ("/", "\\") and text[at + 1 : at + 2] in (" ", "\t"))
+        ):
+            continue  # prose ("auth: ok"), a path in an error message ("/etc/passwd: not found")
+        span = _value(text, at + 1, kind == "eol", before if before in ('"', "'") and not quoted else "")
         if span is not None:
             covered = max(covered, span[1])
             yield span
@@ -126,13 +126,13 @@ def _value(text: str, at: int, to_end: bool, quote: str) -> Span | None:
         start, end = match.span("bare")
         if quote and (stop := text.find(quote, start, end)) >= 0:
             return (start, stop, "")
-        return (start, end, quote + _HEADER)
+        return (start, end, quote + HEADER)
     match = _VALUE.match(text, at)
     if match is None or not (kind := match.lastgroup):
         return None
     start, end = match.span(kind)
     if kind == "bare":
-        return (start, end, _BARE)
+        return (start, end, BARE)
     quote = match["quote"] if kind == "nested" else text[start - 1]
     if start == end < len(text):
         return None
@@ -140,7 +140,7 @@ def _value(text: str, at: int, to_end: bool, quote: str) -> Span | None:
     return (start, end, f"password={quote}x" + "\\" * backslashes)
 
 
-def _groups(pattern: re.Pattern[str], text: str, reopen: str = _BARE) -> Iterator[Span]:
+def _groups(pattern: re.Pattern[str], text: str, reopen: str = BARE) -> Iterator[Span]:
     """Find what the pattern's groups match, by the number of the group."""
     for match in pattern.finditer(text):
         start, end = match.span(match.lastindex or 0)
@@ -182,44 +182,49 @@ def _shape(pattern: str) -> Callable[[str], Iterator[Span]]:
 
 _AUTHORITY = r"[^\s/?#\"<>]"
 _USER = r"[^\s/?#\"<>:@]"
-# Prefixes that tell what a token is stay visible; what follows them is masked. The number is the shortest body.
-_UNDERSCORED = (
-    r"(?<=gh[pousr]_)|(?<=github_pat_)|(?<=glsa_)|(?<=glc_)|(?<=hf_)|(?<=npm_)|(?<=dop_v1_)|(?<=sntrys_)"
-)
-_UNDERSCORED += r"|(?<=[sr]k_live_)|(?<=[sr]k_test_)|(?<=[sr]k_prod_)"
-_DASHED = r"(?<=glpat-)|(?<=sk-ant-)|(?<=sk-proj-)|(?<=xox[abeprs]-)|(?<=pypi-)(?=AgEI)"
+# Tokens that tell by their prefix what they are; it stays visible. What must occur, the prefix (a literal to
+# look for, what stands before it), and what the secret must begin with.
 _SHAPES = (
-    ("_", "", rf"_(?<=[prosutacfmsk1evd]_)(?:{_UNDERSCORED})", r"\w", 10),
-    ("-", "", rf"-(?<=[ti bjaeprso]-)(?:{_DASHED})", r"[\w-]", 10),
-    ("A", "", r"A(?:KIA|SIA|BIA|CCA|3T[A-Z0-9])", r"[A-Z2-7]", 16),
-    ("A", "", r"AIza", r"[\w-]", 30),
-    ("J", "", r"J(?<=eyJ)", r"[\w-]", 16),
-    ("G.", "", r"G(?<=SG)\.", r"[\w-]", 16),
-    (".", "hvs.", r"hvs\.", r"[\w-]", 20),
+    (
+        "_",
+        "_",
+        r"(?:(?<=gh[pousr]_)|(?<=github_pat_)|(?<=glsa_)|(?<=glc_)|(?<=hf_)|(?<=npm_)|(?<=dop_v1_)|(?<=sntrys_)"
+        r"|(?<=[sr]k_live_)|(?<=[sr]k_test_)|(?<=[sr]k_prod_))",
+        r"[0-9A-Za-z]{16}",
+    ),
+    ("-", "-", r"(?:(?<=glpat-)|(?<=sk-ant-)|(?<=sk-proj-)|(?<=xox[abeoprs]-)|(?<=pypi-))", r"[\w-]{16}"),
+    (".", r"\.", r"(?<=[Gs]\.)(?:(?<=SG\.)|(?<=hvs\.))", r"[\w-]{16}"),
+    ("A", r"A(?:KIA|SIA|BIA|CCA|3T[A-Z0-9])", "", r"[A-Z2-7]{16}"),
+    ("AIz", "AIza", "", r"[\w-]{30}"),
+    ("J", "J", r"(?<=eyJ)", r"[\w-]{16}"),
 )
 
 RULES = (
-    Rule("name=value", "=", "", partial(_named_values, _before("="))),
-    Rule("name: value", ":", "", partial(_named_values, _before(":"))),
+    Rule("name=value", "=", "", partial(_named_values, _EQUALS)),
+    Rule("name: value", ":", "", partial(_named_values, _COLON)),
+    Rule('"name": value', ':"', "", partial(_named_values, _DOUBLE_QUOTED)),
+    Rule("'name': value", ":'", "", partial(_named_values, _SINGLE_QUOTED)),
     Rule("password in URL", "@:/", "://", _shape(rf"://{_USER}*+:({_AUTHORITY}+)@")),
-    Rule("token in URL", "@:/", "://", _shape(rf"://(?:(?<=ttp://)|(?<=ttps://)|(?<=git://))({_USER}+)@")),
+    Rule("token in URL", "@:/", "://", _shape(rf"://(?:(?<=ttp://)|(?<=ttps://)|(?<=git://))({_USER}++)@")),
     Rule(
         "password in SQL",
         "'",
         "",
-        _shape(r"'(?i:(?<=password ')|(?<=identified by '))([^'\r\n]+(?:''[^'\r\n]*)*)"),
+        _shape(
+            r"'(?<=[dDyY][ \t]')(?i:(?<=password[ \t]')|(?<=identified[ \t]by[ \t]'))([^'\r\n]++(?:''[^'\r\n]*+)*+)"
+        ),
     ),
     Rule("bearer", "B", "Bearer ", _shape(r"Bearer[ \t]++([^\s\"',;]++)")),
     Rule("private key", "-BEGIN", "-----BEGIN ", _private_keys),
     *(
-        Rule(f"token {prefix}", gates, needle, _shape(rf"{prefix}({body}{{{least},}}+(?:\.{body}*+)*+)"))
-        for gates, needle, prefix, body, least in _SHAPES
+        Rule(f"token {literal}", gates, "", _shape(rf"{literal}(?={start}){before}([\w-]++(?:\.[\w-]++)*+)"))
+        for gates, literal, before, start in _SHAPES
     ),
 )
 
-#: The beginning of a token at the end of a text; group 1 may turn out to be secret.
+#: The beginning of a token, or of a URL, at the end of a text: group 1 or 2 may turn out to be secret.
 PARTIAL = re.compile(
-    rf"(?:(?:{'|'.join(prefix for _, _, prefix, _, _ in _SHAPES)})([\w-]*+)|://({_AUTHORITY}*+))\Z"
+    rf"(?:(?:{'|'.join(literal + before for _, literal, before, _ in _SHAPES)})([\w-]*+)|://({_AUTHORITY}*+))\Z"
 )
 
 

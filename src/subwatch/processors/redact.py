@@ -7,7 +7,7 @@ from binascii import b2a_base64
 from typing import TYPE_CHECKING
 
 from ._arguments import redact_arguments, sensitive_name
-from ._secrets import BEGIN_KEY, PARTIAL, find_spans
+from ._secrets import BARE, BEGIN_KEY, HEADER, PARTIAL, find_spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,7 +29,6 @@ _HARMLESS = frozenset(
 _CONTENT = re.compile(r"[^\r\n]+")
 _HEX = re.compile(r"%..")
 _ENDINGS = re.compile(r"\r\n|\n|\r")
-_OPEN_NAME = re.compile(r"""[:=]["' \t>=]*\Z""")
 # Commonest characters last: whether a rare one occurs at all is the cheapest question to ask.
 _COMMON = "zqxjkvbwygfmpdculhrsnioate0123456789._-:/ "
 
@@ -131,17 +130,17 @@ class Redactor:
         """Tell how much of an unfinished line may be shown before the rest of it is there.
 
         Args:
-            text: The line so far, raw.
+            text: The line so far, raw; in front of it the context, if a part of it has been shown.
 
         Returns:
-            Number of leading characters; what is held back, at most 4 KiB, may be the beginning of a secret.
+            Number of leading characters; the others, at most 4 KiB, may be the beginning of a secret.
         """
         tail = text[-_REACH:]
-        held = min((_overlap(tail, literal) for _, literal in self._literals), default=0)
+        held = max((_overlap(tail, literal) for _, literal in self._literals), default=0)
         match = PARTIAL.search(tail)
         if match is not None:
-            held = min(held, match.start(match.lastindex or 0) - len(tail))
-        return len(text) + held
+            held = max(held, len(tail) - match.start(match.lastindex or 0))
+        return len(text) - held
 
     def continuation(self, context: str, piece: str) -> str:
         """Redact `piece`, which goes on where the same line's text `context`, already shown, has stopped."""
@@ -162,15 +161,22 @@ class Redactor:
         """
         text = context + piece
         try:
-            for start, end, reopen in self._spans(text):
-                if reopen and end == len(text) and (start, end) != (0, 0):
-                    return reopen
+            still_open = [
+                (reopen != BEGIN_KEY, not reopen.endswith(HEADER), reopen == BARE, start, reopen)
+                for start, end, reopen in self._spans(text)
+                if reopen and end == len(text)
+            ]
         except Exception:  # noqa: BLE001 - nothing of this line can be trusted any more
-            return 'password="x'
+            return HEADER
+        if still_open:
+            return min(still_open)[-1]  # what hides most
         if len(text) <= _REACH:
             return text
-        shown = text.rstrip(" \t")
-        return shown[-_REACH:] + " " * (shown != text)
+        tail = text.rstrip(" \t")[-_REACH:] + " " * text.endswith((" ", "\t"))
+        authority = PARTIAL.search(text)
+        if authority is not None and len(text) - authority.start() > _REACH:
+            return "://x:" + tail
+        return tail
 
     def _spans(self, text: str) -> list[Span]:
         found = find_spans(text)
@@ -228,10 +234,10 @@ def _withhold(text: str) -> str:
 
 
 def _overlap(text: str, literal: str) -> int:
-    """Minus the length of the longest end of `text` that is a beginning of `literal`, but not all of it."""
+    """The length of the longest end of `text` that is a beginning of `literal`, but not all of it."""
     for length in range(min(len(text), len(literal) - 1), 0, -1):
         if text.endswith(literal[:length]):
-            return -length
+            return length
     return 0
 
 

@@ -1,0 +1,460 @@
+"""Redaction: what is masked, what stays, and that no cut, form or neighbour lets a secret through."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import time
+import urllib.parse
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from subwatch.processors import _secrets, redact
+from subwatch.processors.redact import FAILED, MASK, Redactor, sensitive_values
+
+PLAIN = Redactor()
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
+
+LINES = [
+    # NAME=VALUE, conninfo, DSN
+    ("password=hunter2", "password=***"),
+    ("host=db password=hunter2 user=me", "host=db password=*** user=me"),
+    (r"password='it\'s a b' user=me", "password='***' user=me"),
+    ("password='it''s' user=me", "password='***' user=me"),
+    ('password="a \\" b" x', 'password="***" x'),
+    ('x password="never ends here', 'x password="***'),
+    ("sslpassword = hunter2", "sslpassword = ***"),
+    ("Server=x;Pwd=hunter2;Database=y", "Server=x;Pwd=***;Database=y"),
+    ("AccountName=x;AccountKey=aGVsbG8=;EndpointSuffix=y", "AccountName=x;AccountKey=***;EndpointSuffix=y"),
+    ("PGPASSWORD=hunter2 psql", "PGPASSWORD=*** psql"),
+    ("export DB_PASSWORD_PROD=x1", "export DB_PASSWORD_PROD=***"),
+    ("AWS_SECRET_ACCESS_KEY=abc/def+x", "AWS_SECRET_ACCESS_KEY=***"),
+    ("password=a,user=b", "password=***,user=b"),
+    ("password=a;b&c,d end", "password=*** end"),
+    ("clientSecret=abc", "clientSecret=***"),
+    ("accessKey=abc authToken=x", "accessKey=*** authToken=***"),
+    ("mysql_pwd=abc PWD=/home/me", "mysql_pwd=*** PWD=/home/me"),
+    ("password => 'x y'", "password => '***'"),
+    ("password1=x token_2=y", "password1=*** token_2=***"),
+    # NAME: VALUE, JSON, Python
+    ("password: hunter2", "password: ***"),
+    ("Password:hunter2", "Password:***"),
+    ("api key: abc", "api key: ***"),
+    ("api_key : abc", "api_key : ***"),
+    ("secret          : abc", "secret          : ***"),
+    ('{"password": "a\\"b c", "x": 1}', '{"password": "***", "x": 1}'),
+    ('{"user":"u","accessToken":"ab","n":1}', '{"user":"u","accessToken":"***","n":1}'),
+    ('{"auth": "x", "pin": 12}', '{"auth": "***", "pin": 12}'),
+    ('{"token": 12345}', '{"token": ***}'),
+    ("{'password': 'x y', 'z': 1}", "{'password': '***', 'z': 1}"),
+    ("{'password': b'x y'}", "{'password': b'***'}"),
+    (r"{\"password\":\"a b\",\"x\":\"y\"}", r"{\"password\":\"***\",\"x\":\"y\"}"),
+    (r"\"password\": \"a \\\"b\\\" c\", \"x\"", r"\"password\": \"***\", \"x\""),
+    ("password: token: abc", "password: *** ***"),
+    # URLs
+    ("postgres://me:hunter2@db/x", "postgres://me:***@db/x"),
+    ("postgres://me:h@nter2@db/x", "postgres://me:***@db/x"),
+    ("redis://:hunter2@db:6379/0", "redis://:***@db:6379/0"),
+    ("https://ghtoken@github.com/x.git", "https://***@github.com/x.git"),
+    ("GET /a?q=1&access_token=abc&y=2 HTTP/1.1", "GET /a?q=1&access_token=***&y=2 HTTP/1.1"),
+    ("https://x/y?X-Amz-Signature=abc&sig=def#z", "https://x/y?X-Amz-Signature=***&sig=***"),
+    # headers
+    ("> Authorization: Basic bWU6aHVudGVyMg==", "> Authorization: ***"),
+    ("Proxy-Authorization: Digest a=b, c=d", "Proxy-Authorization: ***"),
+    ("Set-Cookie: a=b; Path=/", "Set-Cookie: ***"),
+    ('curl -H "Cookie: a=b; c=d" http://x', 'curl -H "Cookie: ***" http://x'),
+    ("x-api-key: abc", "x-api-key: ***"),
+    ("using Bearer abc.def", "using Bearer ***"),
+    ("ALTER USER x PASSWORD 'it''s' VALID", "ALTER USER x PASSWORD '***' VALID"),
+    # shapes
+    ("a ghp_" + "a1B2" * 9 + " b", "a ghp_*** b"),
+    ("github_pat_" + "A1b2C3d4E5" * 2 + "ab_" + "x" * 59, "github_pat_***"),
+    ("glpat-abcdefghij-KLMNOPQRST", "glpat-***"),
+    ("id AKIAIOSFODNN7EXAMPLE.", "id AKIA***."),
+    ("xoxb-123456789012-abcdefABCDEF", "xoxb-***"),
+    ("sk_live_" + "a1" * 12, "sk_live_***"),
+    ("AIza" + "aB3-_" * 7, "AIza***"),
+    ("sk-ant-api03-" + "aB3-_" * 7, "sk-ant-***"),
+    ("hf_" + "abCD" * 9, "hf_***"),
+    ("npm_" + "ab12" * 9, "npm_***"),
+    ("pypi-AgEIcHlwaS5vcmc" + "ab12" * 9, "pypi-***"),
+    ("glsa_" + "ab12" * 8 + "_abcd1234", "glsa_***"),
+    ("SG." + "ab12" * 5 + "ab." + "ab12" * 11, "SG.***"),
+    ("hvs." + "CAESI" * 6, "hvs.***"),
+    ("dop_v1_" + "ab12" * 16, "dop_v1_***"),
+    ("sntrys_" + "eyJpYXQ" * 6, "sntrys_***"),
+    (f"jwt {JWT}, x", "jwt eyJ***, x"),
+]
+
+INTACT = [
+    'FATAL:  password authentication failed for user "x"',
+    "--author x --author=me --tokenizer=3 tokenizer: fast",
+    "/run/secrets/x: permission denied",
+    "cat: /etc/passwd: Permission denied",
+    "--password-file=/x --password-file: /x",
+    "Password: ",
+    "Password for user postgres: ",
+    "password:",
+    'password=""',
+    "pg_basebackup: info: waiting for checkpoint",
+    "2026-11-22 14:00:07 UTC [7] LOG:  checkpoint complete: wrote 3 buffers",
+    "pass: 3 fail: 4",
+    "auth: ok",
+    "ssh://git@github.com/x.git http://host:80/a?b=c user@host",
+    "monkey=1 keyboard=2 compass=3 sort_key=4",
+    "git@github.com:x/y.git",
+    "eyJ short AKIA short ghp_short sk-ant- glpat-x",
+    '{"credentials": {"user": 1}}',
+]
+
+ARGUMENTS = [
+    ("x --password hunter2 -token t /secret s", "x --password *** -token *** /secret ***"),
+    ("x --db-password=a --api-key k", "x --db-password=*** --api-key ***"),
+    ("x --author me --tokenizer t", "x --author me --tokenizer t"),
+    (
+        "x --password-file /p --token-path=/q --secret-cmd c",
+        "x --password-file /p --token-path=/q --secret-cmd c",
+    ),
+    ("x --password -v --no-password z", "x --password -v --no-password z"),
+    ("pg_basebackup --password -D dir", "pg_basebackup --password -D dir"),
+    ("docker run -e DB_PASSWORD=x -p 80:80 i", "docker run -e DB_PASSWORD=*** -p 80:80 i"),
+    ("env PGPASSWORD=x psql", "env PGPASSWORD=*** psql"),
+    ("kubectl create --from-literal=password=x", "kubectl create --from-literal=password=***"),
+    ("xfreerdp /password:x", "xfreerdp /password:***"),
+    ("curl -u me:pw --user=me:pw -ume:pw u", "curl -u me:*** --user=me:*** -ume:*** u"),
+    ("curl https://a:b@c/?token=x", "curl https://a:***@c/?token=***"),
+    ("mysql -phunter2 db", "mysql -p*** db"),
+    ("mysql -p db", "mysql -p db"),
+    ("sudo /usr/bin/mysqldump -phunter2", "sudo /usr/bin/mysqldump -p***"),
+    ("sshpass -p pw ssh -p 22 h", "sshpass -p *** ssh -p 22 h"),
+    ("redis-cli -a pw ping", "redis-cli -a *** ping"),
+    ("docker login -u me -p pw", "docker login -u me -p ***"),
+    ("ldapsearch -x -w pw -D cn=x", "ldapsearch -x -w *** -D cn=x"),
+    ("openssl rsa -passin pass:pw -passout file:/x", "openssl rsa -passin pass:*** -passout file:/x"),
+    ("7z a -ppw x.7z", "7z a -p*** x.7z"),
+    ("htpasswd -cb file me pw", "htpasswd -cb file me ***"),
+    ("cat /run/secrets/x /etc/passwd", "cat /run/secrets/x /etc/passwd"),
+]
+
+
+@pytest.mark.parametrize(("line", "expected"), LINES)
+def test_masks_in_lines(line: str, expected: str) -> None:
+    assert PLAIN.text(line) == expected
+    assert PLAIN.text(f"first\r\n{line}\nlast\r") == f"first\r\n{expected}\nlast\r"
+    assert PLAIN.text(expected) == expected
+
+
+@pytest.mark.parametrize("line", INTACT)
+def test_leaves_intact(line: str) -> None:
+    assert PLAIN.text(line) == line
+    assert PLAIN.release(line) == len(line) or "eyJ" in line or "://" in line
+
+
+@pytest.mark.parametrize(("line", "expected"), [pair for pair in LINES if "=" in pair[0]][:12])
+def test_names_ignore_case(line: str, expected: str) -> None:
+    for change in (str.upper, str.swapcase):
+        name, _, _ = line.partition("=")
+        if "PWD" not in change(name):
+            assert PLAIN.text(change(name) + line[len(name) :]) == change(name) + expected[len(name) :]
+
+
+@pytest.mark.parametrize(("command", "expected"), ARGUMENTS)
+def test_masks_in_arguments(command: str, expected: str) -> None:
+    assert " ".join(PLAIN.argv(command.split())) == expected
+
+
+def test_arguments_are_kept_apart() -> None:
+    assert PLAIN.argv(["x", "--password=a b\nc", "-H", "Authorization: Bearer a b"])[1:] == (
+        "--password=***",
+        "-H",
+        "Authorization:***",
+    )
+    assert PLAIN.argv(["psql", "host=x password='a b' user=y"])[1] == "host=x password='***' user=y"
+    assert PLAIN.argv(["psql", "password=a user=y"])[1] == "password=*** user=y"
+    assert PLAIN.argv(["sh", "-c", "PGPASSWORD=a pg_dump db"])[2] == "PGPASSWORD=*** pg_dump db"
+    assert PLAIN.argv([]) == ()
+    assert Redactor(["hunter2"]).argv(["/opt/hunter2/tool", "hunter2"]) == ("/opt/***/tool", "***")
+
+
+def test_private_key_over_lines() -> None:
+    begin, end = "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----"
+    assert PLAIN.text(f"a\nx {begin}\r\nMIIE\n\nabc\n{end} y\nb\n") == "a\nx ***\r\n***\n\n***\n*** y\nb\n"
+    shown, inside = PLAIN.block(f"a\n{begin}\nMIIE\n", False)
+    assert (shown, inside) == ("a\n***\n***\n", True)
+    shown, inside = PLAIN.block("abc\npassword\n", inside)
+    assert (shown, inside) == ("***\n***\n", True)
+    assert PLAIN.block(f"def\n{end}\nplain password=x\n", inside) == ("***\n***\nplain password=***\n", False)
+    assert PLAIN.block(r'{"key": "' + begin + r"\nMII\n" + end + r'\n"}', False) == (
+        r'{"key": "***\n"}',
+        False,
+    )
+    assert PLAIN.text("-----BEGIN CERTIFICATE-----\nMII\n") == "-----BEGIN CERTIFICATE-----\nMII\n"
+
+
+@pytest.mark.parametrize("secret", ['p"a\\ss w/ö', "s3cr3t&more=x", "ab+cd/ef==", "tab\there!"])
+def test_known_values_in_all_forms(secret: str) -> None:
+    redactor = Redactor([secret])
+    forms = [
+        secret,
+        json.dumps(secret)[1:-1],
+        repr(secret)[1:-1],
+        urllib.parse.quote(secret),
+        urllib.parse.quote(secret, safe=""),
+        urllib.parse.quote_plus(secret),
+    ]
+    for form in forms:
+        assert redactor.text(f"<{form}>") == f"<{MASK}>"
+    for user in ("", "m", "me:", "user:"):
+        encoded = base64.b64encode(f"{user}{secret}".encode()).decode()
+        assert len(redactor.text(encoded)) <= len(MASK) + 8 + len(user) * 4 // 3
+
+
+def test_known_values() -> None:
+    assert Redactor(["ab", "abcd"]).text("abcd ab") == "*** ***"
+    assert Redactor(["aba"]).text("ababa") == "***"
+    assert Redactor(["x"]).text("axb") == "a***b"
+    assert Redactor(["", "*", "\n"]).text("a*b\n") == "a*b\n"
+    assert Redactor(["first line\nsecond line"]).text("a second line b\nfirst line") == "a *** b\n***"
+    assert Redactor(["correct horse"]).text("password=correct horse x") == "password=*** x"
+    redactor = Redactor(["hunter2"])
+    assert redactor.including(["hunter2"]) is redactor
+    assert redactor.including(["other"]).text("hunter2 other") == "*** ***"
+    assert redactor.including(["other"]) is redactor.including(["other"])
+    with pytest.raises(TypeError, match="one string"):
+        Redactor("hunter2")
+    with pytest.raises(TypeError, match="must be strings"):
+        Redactor([b"hunter2"])  # type: ignore[list-item]
+
+
+def test_sensitive_values() -> None:
+    env = {
+        "PGPASSWORD": "hunter22",
+        "API_KEY": "abc123",
+        "GITHUB_TOKEN": "tok-tok",
+        "MYSQL_PWD": "sesame1",
+        "PWD": "/home/me",
+        "OLDPWD": "/home/you",
+        "HOME": "/home/me",
+        "PASSWORD_FILE": "/run/secrets/x",
+        "SSH_AUTH_SOCK": "/tmp/ssh-x/agent",
+        "SSH_ASKPASS": "/usr/bin/ask",
+        "XDG_SESSION_ID": "123456",
+        "DESKTOP_SESSION": "ubuntu",
+        "SHORT_PASSWORD": "abc",
+        "REQUIRE_PASSWORD": "required",
+        "KEYBOARD": "german",
+        "AUTHOR": "somebody",
+    }
+    assert sensitive_values(env) == {"hunter22", "abc123", "tok-tok", "sesame1"}
+
+
+def test_filter_and_failure_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (
+        Redactor(filter=lambda text: text.replace("card", "####")).text("card password=x\n")
+        == "#### password=***\n"
+    )
+
+    def broken(text: str) -> str:
+        raise ValueError(text)
+
+    for bad in (broken, lambda text: text + "\n", lambda text: text.replace("\r", ""), lambda text: None):
+        assert Redactor(filter=bad).text("a\r\n\nb") == f"{FAILED}\r\n\n{FAILED}"
+        assert Redactor(filter=bad).continuation("a", "b\r") == f"{FAILED}\r"
+    monkeypatch.setattr(redact, "find_spans", broken)
+    assert PLAIN.text("a\nb") == f"{FAILED}\n{FAILED}"
+    assert PLAIN.argv(["a", "b"]) == ("a", FAILED) or PLAIN.argv(["a", "b"]) == (FAILED, FAILED)
+    assert PLAIN.continuation("a", "b\n") == f"{FAILED}\n"
+    monkeypatch.undo()
+    assert PLAIN.continuation(PLAIN.context_after("", "x"), "b") == "b"
+
+
+def test_continuation() -> None:
+    assert PLAIN.continuation("password: ", "hunter2") == MASK
+    assert PLAIN.continuation("password=hun", "ter2 x") == "*** x"
+    assert PLAIN.continuation("pass", "word=hunter2 x") == "word=*** x"
+    assert PLAIN.continuation('password="a ', 'b" x') == '***" x'
+    assert PLAIN.continuation("info: ", "hello") == "hello"
+
+
+def test_release() -> None:
+    redactor = Redactor(["hunter2"])
+    for prompt in ("Password: ", "Continue? [y/N]", "password for me:", "login> ", "12% done", ""):
+        assert redactor.release(prompt) == len(prompt)
+    assert redactor.release("is it hunt") == len("is it ")
+    assert redactor.release("see postgres://me:hun") == len("see postgres://")
+    assert redactor.release("see ghp_abc") == len("see ghp_")
+    assert redactor.release("x" * 9000 + "://" + "y" * 9000) >= 18000 - 4096
+
+
+# -- properties -----------------------------------------------------------------------------------------
+
+SECRET = "Zq7XvKw9QjZ3YxBd"  # noqa: S105
+PLANTS = [
+    "{}",
+    "password={} ",
+    'password="a {} b"',
+    "password='{}' x",
+    '{{"api_key": "{}"}}',
+    r"{{\"token\":\"{}\"}}",
+    "postgres://user:{}@host/x",
+    "https://{}@host/x",
+    "Authorization: Basic {}",
+    "Cookie: a=b; c={}",
+    "x Bearer {} y",
+    "ghp_{}abcdefghijklmnopqrst ",
+    "eyJ{}.eyJabc.def",
+    "AKIA2345{}",
+]
+PADDING = st.lists(
+    st.sampled_from(list("ab :=\"'\\/@_-.&;,()[]{}é\t\u2028\x0b") + ["password", "token", "://", "x="]),
+    max_size=20,
+).map("".join)
+ANY = st.lists(st.sampled_from([*"ab1 :=\"'\\/@?&;,.-_#()[]{}<>*\t\r\nAJGeyZé\u2028\x85", "\r\n", "password", "Token", "auth", "sig",
+    "key", "api", "://", "ghp_" + "a" * 20, "AKIA" + "B" * 16, "glpat-", "eyJ", JWT, "SG.", "Bearer ", "cookie: ",
+    "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", "authorization", "x" * 20, "/run/secrets/", "'password'", '"secret"',
+    "  ", "PASSWORD '", "hunter2"]), max_size=24).map("".join)  # fmt: skip
+
+
+def endings(text: str) -> list[str]:
+    return re.findall(r"\r\n|\n|\r", text)
+
+
+def session(redactor: Redactor, line: str, cuts: list[int]) -> str:
+    """Show a line in pieces, as a session does that must not wait for its end."""
+    shown, context, held, start = "", "", "", 0
+    for cut in [*sorted(cut % (len(line) + 1) for cut in cuts), len(line)]:
+        held += line[start:cut]
+        start = cut
+        keep = len(held) if cut == len(line) else max(0, redactor.release(context + held) - len(context))
+        piece, held = held[:keep], held[keep:]
+        if piece:
+            shown += redactor.continuation(context, piece)
+            context = redactor.context_after(context, piece)
+    return shown
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.sampled_from(PLANTS), PADDING, PADDING, st.lists(st.integers(0, 200), max_size=5))
+@example("password={} ", "x ", "", [12, 14, 16])
+def test_no_planted_secret_survives(plant: str, before: str, after: str, cuts: list[int]) -> None:
+    secret = SECRET.upper() if "AKIA" in plant else SECRET
+    redactor = Redactor([secret]) if plant == "{}" else PLAIN
+    if "AKIA" in plant:
+        secret = "ZQQXVKWQQJZ3"  # noqa: S105
+    before = before + ("" if plant == "{}" else " ")
+    line = before + plant.format(secret) + after
+    for shown in (
+        redactor.text(line),
+        redactor.text(f"{before}\n{line}\r\n{after}"),
+        session(redactor, line, cuts),
+    ):
+        assert secret not in shown
+        for start in range(len(secret) - 4):
+            assert secret[start : start + 4] not in shown
+
+
+@settings(max_examples=600, deadline=None)
+@given(ANY, st.booleans())
+def test_lines_and_endings_stay(text: str, inside: bool) -> None:
+    shown, open_now = Redactor(["hunter2"]).block(text, inside)
+    assert endings(shown) == endings(text)
+    assert "hunter2" not in shown
+    again, still_open = Redactor(["hunter2"]).block(shown, False)
+    assert again == shown
+    assert FAILED not in shown
+
+
+@settings(max_examples=800, deadline=None)
+@given(ANY)
+def test_gates_lose_nothing(text: str) -> None:
+    """The engine, which looks at gates and whole texts, finds what all rules find on each line without gates."""
+    everywhere = re.compile("[:=]")
+    keys = {at for start, end, _ in _secrets._private_keys(text) for at in range(start, end)}
+    slow: set[int] = set(keys)
+    offset = 0
+    for line in re.split(r"(\r\n|\n|\r)", text):
+        if line not in ("\r\n", "\n", "\r"):
+            found = [
+                span for rule in _secrets.RULES for span in rule.find(line) if rule.name != "private key"
+            ]
+            found += _secrets._named_values(everywhere, line)
+            slow |= {offset + at for start, end, _ in found for at in range(start, end)}
+        offset += len(line)
+    fast = {at for start, end, _ in _secrets.find_spans(text) for at in range(start, end)}
+    assert fast - keys == slow - keys
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "a",
+                "--password",
+                "-p",
+                "x=y",
+                "token=s",
+                "mysql",
+                "sh",
+                "-c",
+                "https://a:b@c",
+                "",
+                "\n",
+                "é=",
+                "-",
+            ]
+        )
+    )
+)
+def test_argv_keeps_length(argv: list[str]) -> None:
+    shown = PLAIN.argv(argv)
+    assert len(shown) == len(argv)
+    assert shown[:1] == tuple(argv[:1])
+
+
+def test_a_long_value_stays_masked_with_bounded_context() -> None:
+    for opening in (
+        "password=",
+        'password="',
+        "Authorization: ",
+        "x://u:",
+        "eyJ" + "a" * 20,
+        "ghp_" + "a" * 20,
+    ):
+        context, shown = "", ""
+        for piece in [opening, *(["Zq7X" * 4096] * 5)]:
+            shown += PLAIN.continuation(context, piece) if not opening.startswith("x:") else ""
+            context = PLAIN.context_after(context, piece)
+            assert len(context) < 5000
+        assert "Zq7X" not in shown
+
+
+HOSTILE = [
+    "password=", "password='", 'password="', "password:", 'password="\\', "password=,a", "password=" + "," * 8, "://a:", "@://",
+    "://a@", "= ", ": ", "a" * 64 + "=", '\\"password\\":\\', "password='''", "eyJ.", "eyJ" + "a" * 16 + ".", "AKIA", "ghp_", "xoxb-",
+    "_" * 16, "-" * 16, "-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "Bearer ", "'password '", "Cookie:'", "password=)", "token:token=",
+    "\\", "'", '"', " ", "api ", "key=", "password=password", "SG.", "hunter2", "x.", "A3T",
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_cost_is_linear(unit: str) -> None:
+    redactor = Redactor(["hunter2"])
+
+    def cost(size: int) -> float:
+        text = unit * (size // len(unit))
+        best = float("inf")
+        for _ in range(3):
+            began = time.process_time()
+            redactor.text(text)
+            redactor.release(text)
+            redactor.context_after("", text)
+            best = min(best, time.process_time() - began)
+        return best
+
+    # 8 times the text: 8 times the time when linear, 64 times when quadratic.
+    assert cost(256 * 1024) < 24 * max(cost(32 * 1024), 0.0005)
