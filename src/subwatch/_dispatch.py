@@ -77,6 +77,11 @@ class Dispatcher:
                 self._leave_out(entry, error)
         return env
 
+    @property
+    def wants_lines(self) -> bool:
+        """Whether some stream would look at lines now; one that was left out has its losses counted."""
+        return any(entry.stream is None or getattr(entry.stream, "wants_lines", True) for entry in self._entries)
+
     def emit(self, records: Start | Lines | Exit) -> None:
         """Hand a batch to every stream."""
         for entry in self._entries:

@@ -66,6 +66,7 @@ class Monitor:
         self._pid: int | None = None
         self._started = time.monotonic()
         self._closed = False
+        self._blind = False
 
     def open(self) -> None:
         """Open the sinks' streams, in the caller's context."""
@@ -110,15 +111,25 @@ class Monitor:
 
     def data(self, name: str, data: bytes) -> None:
         """Take bytes of a watched stream."""
+        if self._blind:
+            return
+        try:
+            if not self._dispatcher.wants_lines:
+                self._session.skip(name, data, time.time_ns())
+                return
+            batches = self._session.feed(name, data, time.time_ns())
+        except Exception as error:  # noqa: BLE001 - an error of ours must not reach the child
+            self._go_blind(error)
+            return
         emit = self._dispatcher.emit
-        for lines in self._session.feed(name, data, time.time_ns()):
+        for lines in batches:
             emit(lines)
 
-    def lost(self, error: Exception) -> None:
-        """Go on without records after an error of our own: the child must not notice."""
+    def _go_blind(self, error: Exception) -> None:
         from ._dispatch import report
 
-        report("run %s of %s is no longer watched: %s", self.run.id, self.run.program, type(error).__name__, exc_info=error)
+        self._blind = True
+        report("the lines of run %s of %s are lost from here on", self.run.id, self.run.program, exc_info=error)
 
     def eof(self, name: str) -> None:
         """Take the end of a watched stream."""

@@ -7,18 +7,17 @@ redacted in the light of what was shown before it.
 
 from __future__ import annotations
 
-from collections import deque
-
 from ._lines import Framer, has_long_line, split_block
+from ._tail import Tail, Unread
 from .processors._secrets import BEGIN_KEY
-from .records import CONTINUED, PARTIAL, TRUNCATED, Exit, Line, Lines, Start
+from .records import CONTINUED, PARTIAL, TRUNCATED, Exit, Lines, Start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from .processors import Pipeline
-    from .records import Run, Usage
+    from .records import Line, Run, Usage
 
     _Row = tuple[str, str, int]  # text, ending, flags
 
@@ -35,6 +34,7 @@ class _Stream:
     __slots__ = (
         "bytes", "context", "decode", "framer", "held", "inside_key", "level", "lines", "midway", "name",
         "since", "transcode",
+        "unread",
     )  # fmt: skip
 
     def __init__(self, name: str, pipeline: Pipeline) -> None:
@@ -50,6 +50,7 @@ class _Stream:
         self.held = ""  # raw text of it that must not be shown yet
         self.level = 0  # of its beginning
         self.inside_key = False  # it begins within a private key
+        self.unread: Unread | None = None  # what nobody wanted lately
 
 
 class Session:
@@ -74,7 +75,7 @@ class Session:
         self._last_ns = 0
         self._open: tuple[_Stream, Lines] | None = None  # counted when the next one comes
         self._truncated = 0
-        self._tail = _Tail(tail)
+        self._tail = Tail(tail)
         self._start_ns = 0
 
     def stream(self, name: str) -> None:
@@ -93,6 +94,8 @@ class Session:
         stream.since = time_ns
         if stream.transcode is not None:
             data = stream.transcode(data)
+        if stream.unread is not None:
+            data = self._remember(stream) + data
         block = stream.framer.feed(data)
         # one more, because the last byte may be half of an ending
         long = stream.framer.pending > self._max_line + 1
@@ -104,6 +107,32 @@ class Session:
         if long:
             stream.framer.feed(self._cut(stream, stream.framer.take(), rows))
         return self._rows(stream, time_ns, rows)
+
+    def skip(self, name: str, data: bytes, time_ns: int) -> None:
+        """Take bytes whose lines nobody wants: they are counted as bytes, and the last are kept for the tail."""
+        stream = self._streams[name]
+        stream.bytes += len(data)
+        stream.since = time_ns
+        if stream.transcode is not None:
+            data = stream.transcode(data)
+        if stream.unread is None:
+            stream.unread = Unread()
+            data = stream.framer.take() + data
+        stream.unread.add(data)
+
+    def _remember(self, stream: _Stream) -> bytes:
+        """Put the last of what nobody wanted into the tail; return the unfinished line."""
+        unread, stream.unread = stream.unread, None
+        assert unread is not None
+        block, rest = unread.split()
+        if block:
+            rows = self._care(stream, block)
+            texts, endings = [row[0] for row in rows], [row[1] for row in rows]
+            self._settle()
+            self._tail.add(
+                Lines(self.run, stream.name, self._number, self._last_ns, False, self._pipeline, None, texts, endings)
+            )
+        return rest
 
     def idle_at(self) -> int | None:
         """When `idle` has something to do, in nanoseconds since the epoch; None while nothing waits."""
@@ -123,6 +152,8 @@ class Session:
     def _release(self, time_ns: int, streams: Iterable[_Stream]) -> Sequence[Lines]:
         batches: list[Lines] = []
         for stream in streams:
+            if stream.unread is not None:
+                stream.framer.feed(self._remember(stream))
             if stream.framer.pending:
                 raw = stream.framer.release()
                 ends = raw.endswith(b"\r")
@@ -134,6 +165,8 @@ class Session:
         """Tell that a stream has ended; its last line may have no ending."""
         stream = self._streams[name]
         raw = b""
+        if stream.unread is not None:
+            stream.framer.feed(self._remember(stream))
         if stream.transcode is not None:
             raw = stream.framer.feed(stream.transcode(b"", True))
         rows = self._care(stream, raw + stream.framer.take())
@@ -183,6 +216,9 @@ class Session:
     def tail(self) -> Sequence[Line]:
         """Return the last lines so far."""
         self._settle()
+        for stream in self._streams.values():
+            if stream.unread is not None:
+                stream.framer.feed(self._remember(stream))
         return self._tail.lines()
 
     # -- batches ------------------------------------------------------------------------------------
@@ -287,50 +323,3 @@ class Session:
         batch = self._batch(stream, time_ns, None, texts, endings, flags)
         batch._levels = levels
         return (batch,)
-
-
-class _Tail:
-    """The last lines, kept as the batches that hold them; of progress updates only the last counts."""
-
-    __slots__ = ("_batches", "_limit", "_total")
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._batches: deque[tuple[Lines, int]] = deque()
-        self._total = 0
-
-    def add(self, lines: Lines) -> None:
-        weight = len(lines)
-        if lines._endings is not None or (lines._block is not None and b"\r" in lines._block):
-            weight -= lines.endings.count("\r")
-        batches = self._batches
-        if not weight and batches and not batches[-1][1]:
-            batches.pop()
-        batches.append((lines, weight))
-        self._total += weight
-        while batches and self._total - batches[0][1] >= self._limit:
-            self._total -= batches.popleft()[1]
-
-    def lines(self) -> tuple[Line, ...]:
-        """Detached lines, which do not keep their large batches alive."""
-        lines = [line for batch, _ in self._batches for line in batch]
-        kept = [line for line in lines[:-1] if line.ending != "\r"] + lines[-1:]
-        return tuple(_detach(line) for line in kept[-self._limit :] if self._limit)
-
-
-def _detach(line: Line) -> Line:
-    lines, index = line._lines, line._index
-    alone = Lines(
-        lines.run,
-        lines.stream,
-        line.number,
-        line.time_ns,
-        lines.late,
-        lines._reader,
-        None,
-        [line.text],
-        [line.ending],
-        None if lines._flags is None else [lines._flags[index]],
-    )
-    alone._levels = [line.level]
-    return Line(alone, 0, line.text)

@@ -34,7 +34,8 @@ class Stream(Protocol):
     - ``env``, a mapping of variables to add to the child's environment (None removes one),
     - ``flush(timeout) -> int``, which blocks until what was emitted is delivered, at most `timeout`
       seconds, and returns how many records are not delivered yet,
-    - ``dropped``, how many records it has dropped so far.
+    - ``dropped``, how many records it has dropped so far,
+    - ``wants_lines``, False while it would not look at lines: where no stream does, none are made.
     """
 
     def emit(self, records: Start | Lines | Exit, /) -> None:
