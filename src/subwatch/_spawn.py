@@ -206,6 +206,8 @@ class Child(subprocess.Popen["Any"]):
             # and the records say that it is not known
             self.lost = True
             return super()._try_wait(wait_flags)  # type: ignore[misc,no-any-return]
+        except ImportError:  # wait4 imports `resource`, for which it may be too late at shutdown
+            return super()._try_wait(wait_flags)  # type: ignore[misc,no-any-return]
         if pid == self.pid:
             self._usage = Usage(usage.ru_utime, usage.ru_stime, _os.max_rss_bytes(usage.ru_maxrss))
         return pid, status
