@@ -140,7 +140,7 @@ class Watch:
         """
         options = self._options_for(call)
         redactor = self._redactor_for(options).including(_secrets(keywords.get("env")))
-        run = _describe(keywords, redactor, options["tags"], raises)
+        run = _describe(keywords, redactor, options, raises)
         session = _session(run, redactor, options, keywords)
         ending = Ending(options["grace"], options["idle_timeout"], _leads_group(options, keywords))
         release: Callable[[float], object] | None = None
@@ -207,7 +207,7 @@ def _session(run: Run, redactor: Redactor, options: Mapping[str, Any], keywords:
 
 
 def _describe(
-    keywords: Mapping[str, Any], redactor: Redactor, tags: Mapping[str, str], raises: bool
+    keywords: Mapping[str, Any], redactor: Redactor, options: Mapping[str, Any], raises: bool
 ) -> Run:
     argv = command(keywords)
     program = keywords.get("executable") or argv[0]
@@ -218,10 +218,11 @@ def _describe(
         program=redactor.text(os.path.basename(os.fsdecode(program))),
         cwd=redactor.text(os.fsdecode(cwd) if cwd is not None else _getcwd()),
         host=os.uname().nodename,
-        tags=tags,
+        tags=options["tags"],
         caller=_caller(),
         parent_pid=os.getpid(),
         raises=raises,
+        ceiling=options["ceiling"],
     )
 
 

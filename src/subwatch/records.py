@@ -144,9 +144,10 @@ class Run(_Data):
         fields: Correlation values that sinks contribute in `open`, such as ``trace_id`` and ``span_id``;
             complete before the first record is emitted.
         raises: Whether the caller asked for an exception on failure (``check=True``).
+        ceiling: The highest level that a line may have, in the numbers of :mod:`logging`.
     """
 
-    __slots__ = ("argv", "caller", "cwd", "fields", "host", "id", "parent_pid", "program", "raises", "tags")
+    __slots__ = ("argv", "caller", "ceiling", "cwd", "fields", "host", "id", "parent_pid", "program", "raises", "tags")
 
     def __init__(
         self,
@@ -160,6 +161,7 @@ class Run(_Data):
         caller: Caller | None,
         parent_pid: int,
         raises: bool = False,
+        ceiling: int = WARNING,
     ) -> None:
         self.id = id
         self.argv = argv
@@ -171,6 +173,7 @@ class Run(_Data):
         self.parent_pid = parent_pid
         self.fields: dict[str, str] = {}
         self.raises = raises
+        self.ceiling = ceiling
 
 
 class _Single(_Data):
@@ -458,7 +461,7 @@ class Exit(_Single):
         time_ns: When its end was seen, in nanoseconds since the epoch.
         duration: Seconds between the two by the monotonic clock.
         usage: CPU time and memory, where the platform gives it and nobody else reaped the child.
-        lines: Number of line records per stream.
+        lines: Number of line records per stream; none are made while no sink wants lines.
         bytes: Number of bytes read per stream.
         dropped: Records that a sink did not take, by sink name.
         truncated: How many records were cut at the size limit.

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from ..records import CRITICAL, ERROR, INFO, Exit, Lines, Start
+from ..records import ERROR, INFO, Exit, Lines, Start
 
 if TYPE_CHECKING:
     from typing import Any
@@ -93,8 +93,8 @@ class _Stream:
 
     @property
     def wants_lines(self) -> bool:
-        """Whether anybody would see a line of any level now."""
-        return self._heard(CRITICAL)
+        """Whether anybody would see a line of the highest level now."""
+        return self._heard(self._run.ceiling)
 
     def emit(self, records: Start | Lines | Exit) -> None:
         if type(records) is Lines:
@@ -132,7 +132,7 @@ class _Stream:
             self._log(logging.DEBUG, start.time_ns, "%s started with pid %s", (run.program, start.pid), {})
 
     def _lines(self, lines: Lines) -> None:
-        if not self._heard(lines.ceiling):
+        if not self._heard(self._run.ceiling):
             return
         levels = lines.levels
         on = {level: self._heard(level) for level in set(levels)}
