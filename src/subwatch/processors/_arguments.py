@@ -30,8 +30,8 @@ _OPTION = re.compile(r"(?:--?|/)([\w.-]+)\Z")
 _ASSIGNED = re.compile(r"((?:--?|/)?(?:[\w.-]+=)??([\w.-]+)[=:])(.+)\Z", re.DOTALL)
 _FLAG = re.compile(r"-[A-Za-z]|--[a-z][\w-]*(?:=.*)?", re.DOTALL)
 _CONNECTION = re.compile(
-    r"(?i)[\s;&](?:user ?(?:id|name)?|uid|host|hostaddr|server|data source|port|db|dbname|database|initial catalog"
-    r"|ssl\w+|connect_timeout|application_name|options|service|endpointsuffix|trusted_connection|encrypt|\w+=\w)\s*="
+    r"(?i)[\s;&](?:user ?(?:id|name)?|uid|host|hostaddr|server|data source|port|db|dbname|database"
+    r"|initial catalog|ssl\w+|connect_timeout|application_name|options|service|endpointsuffix|encrypt)\s*="
 )
 
 # Options of one letter that take a secret, by program: as the next word, or joined to the letter.

@@ -17,7 +17,7 @@ from string import ascii_letters, digits
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["BARE", "BEGIN_KEY", "HEADER", "PARTIAL", "RULES", "Rule", "Span", "find_spans"]
 
@@ -30,23 +30,53 @@ BEGIN_KEY = "-----BEGIN PRIVATE KEY-----"
 BARE, HEADER = "password=x", "authorization: x"
 
 # Names of secrets. These end in a word that tells whatever stands before it (PGPASSWORD, csrftoken) ...
-_STRONG = "password passwd passwort passphrase passcode secret token credential credentials authorization cookie".split()
-_KEYS = "api access account secret private encryption signing master shared auth client service storage deploy session"
+_STRONG = (
+    *(
+        "password",
+        "passwd",
+        "passwort",
+        "passphrase",
+        "passcode",
+        "secret",
+        "token",
+        "credential",
+        "credentials",
+    ),
+    *("authorization", "cookie"),
+)
+_KEYS = (
+    *(
+        "api",
+        "access",
+        "account",
+        "secret",
+        "private",
+        "encryption",
+        "signing",
+        "master",
+        "shared",
+        "auth",
+        "client",
+    ),
+    *("service", "storage", "deploy", "session"),
+)
 # ... these are a word of their own; and where a colon follows they must be quoted (JSON), else it is prose.
-_WEAK = "auth jwt otp pass pwd sas session sessionid session_id sig signature".split()
-_SUFFIXES = "base confirmation hash new old prod value".split()
+_WEAK = ("auth", "jwt", "otp", "pass", "pwd", "sas", "session", "sessionid", "session_id", "sig", "signature")
+_SUFFIXES = ("base", "confirmation", "hash", "new", "old", "prod", "value")
 
 _NAME = re.compile(
-    rf"(?:(?i:(?P<eol>authorization|cookie)|(?P<strong>{'|'.join(_STRONG)}|(?:{_KEYS.replace(' ', '|')})[-_. ]?key))"
+    rf"(?:(?i:(?P<eol>authorization|cookie)|(?P<strong>{'|'.join(_STRONG)}|(?:{'|'.join(_KEYS)})[-_. ]?key))"
     rf"|(?i:(?<![a-z])(?:{'|'.join(_WEAK)}))|(?<=[a-z])(?:{'|'.join(word.title() for word in _WEAK)}))"
     rf"(?i:[-_.]?(?:\d|{'|'.join(_SUFFIXES)}))?\Z"
 )
 _NAME_CHARACTERS = ascii_letters + digits + "_.-"
+_LAST_THREE = frozenset(name[-3:] for name in (*_STRONG, "key", *_WEAK, *_SUFFIXES))
+_NO_LETTERS = frozenset(digits + "\"' \t\\")
 _NAME_REACH = 96  # characters from the beginning of a name to its "=" or ":", blanks included
 
 
-def _ending(words: list[str]) -> str:
-    """Character classes, one per place, for the last three characters of names that end in `words` or a figure."""
+def _ending(words: Iterable[str]) -> str:
+    """Character classes for the last three characters of names that end in `words`, a suffix or a figure."""
     ends = {word[-3:] for word in (*words, *_SUFFIXES)}
     ends |= {end[-2:] + "0" for end in ends} | {end[-1] + mark + "0" for end in ends for mark in "-_."}
     places = (
@@ -87,7 +117,7 @@ _EOL = re.compile(r"[:=]?+[ \t]*+(?P<bare>[^\s\"'][^\r\n]*+)")
 
 @lru_cache(4096)  # programs name few things again and again
 def _kind(name: str) -> str:
-    """Whether this is the name of a secret: ``"eol"`` (a header), ``"strong"``, ``"weak"``, or ``""`` for no."""
+    """How sure this names a secret: ``"eol"`` (a header), ``"strong"``, ``"weak"``, or ``""`` for no."""
     match = _NAME.search(name)
     return "" if match is None else match.lastgroup or "weak"
 
@@ -99,14 +129,18 @@ def _named_values(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
         at = delimiter.end() - 1
         if at + 1 < covered and text[at + 1] not in "\"'\\":
             continue  # inside of a value that goes on: what is named here is masked already
+        last = text[at - 3 : at].lower()
+        if last not in _LAST_THREE and last[-1:] not in _NO_LETTERS:
+            continue  # the character classes let it pass, but no name ends so
         head = text[max(0, at - _NAME_REACH) : at].rstrip(" \t")
-        quoted_name = head.rstrip("\"'\\")
-        rest = quoted_name.rstrip(_NAME_CHARACTERS)
-        name = quoted_name[len(rest) :]
-        kind = _kind(quoted_name[-16:] if name.lower() == "key" else name)
+        quoted = head.endswith(('"', "'"))
+        stem = head.rstrip("\"'\\") if quoted else head
+        rest = stem.rstrip(_NAME_CHARACTERS)
+        name = stem[len(rest) :]
+        kind = _kind(stem[-16:] if name.lower() == "key" else name)
         if not kind:
             continue
-        before, quoted = rest[-1:], quoted_name != head
+        before = rest[-1:]
         if text[at] == "=":
             if name in ("PWD", "OLDPWD"):
                 continue  # the shell's working directory
@@ -192,8 +226,13 @@ _SHAPES = (
         r"|(?<=[sr]k_live_)|(?<=[sr]k_test_)|(?<=[sr]k_prod_))",
         r"[0-9A-Za-z]{16}",
     ),
-    ("-", "-", r"(?:(?<=glpat-)|(?<=sk-ant-)|(?<=sk-proj-)|(?<=xox[abeoprs]-)|(?<=pypi-))", r"[\w-]{16}"),
-    (".", r"\.", r"(?<=[Gs]\.)(?:(?<=SG\.)|(?<=hvs\.))", r"[\w-]{16}"),
+    (
+        "-",
+        r"-(?<=[abeijoprst]-)",
+        r"(?:(?<=glpat-)|(?<=sk-ant-)|(?<=sk-proj-)|(?<=xox[abeoprs]-)|(?<=pypi-))",
+        r"[\w-]{16}",
+    ),
+    (".", r"\.(?<=[Gs]\.)", r"(?:(?<=SG\.)|(?<=hvs\.))", r"[\w-]{16}"),
     ("A", r"A(?:KIA|SIA|BIA|CCA|3T[A-Z0-9])", "", r"[A-Z2-7]{16}"),
     ("AIz", "AIza", "", r"[\w-]{30}"),
     ("J", "J", r"(?<=eyJ)", r"[\w-]{16}"),
@@ -210,9 +249,7 @@ RULES = (
         "password in SQL",
         "'",
         "",
-        _shape(
-            r"'(?<=[dDyY][ \t]')(?i:(?<=password[ \t]')|(?<=identified[ \t]by[ \t]'))([^'\r\n]++(?:''[^'\r\n]*+)*+)"
-        ),
+        _shape(r"'(?<=[dDyY] ')(?i:(?<=password ')|(?<=identified by '))([^'\r\n]++(?:''[^'\r\n]*+)*+)"),
     ),
     Rule("bearer", "B", "Bearer ", _shape(r"Bearer[ \t]++([^\s\"',;]++)")),
     Rule("private key", "-BEGIN", "-----BEGIN ", _private_keys),

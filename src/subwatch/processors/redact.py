@@ -53,7 +53,7 @@ class Redactor:
     """Masks secrets in lines, arguments, paths and error messages.
 
     Args:
-        secrets: Values to mask wherever they occur, of any length; also in their URL, JSON, repr and base64 forms.
+        secrets: Values to mask wherever they occur, of any length; also quoted, escaped and in base64.
         filter: Applied to what has been redacted, for rules of your own. It must keep the line endings; if it
             raises or changes their number, the text is withheld.
 
@@ -108,10 +108,10 @@ class Redactor:
             else:
                 found, skip = self._spans(text), 0
                 if not found:
-                    return (text if self._filter is None else self._filtered(text)), False
+                    return self._filtered(text), False
             redacted = _mask(text, [(start - skip, end - skip) for start, end, _ in found])
             is_open = any(reopen == BEGIN_KEY for _, _, reopen in found)
-            return (redacted if self._filter is None else self._filtered(redacted)), is_open
+            return self._filtered(redacted), is_open
         except Exception:  # noqa: BLE001 - whatever went wrong, unredacted text must not get out
             return _withhold(text), inside_key or "PRIVATE KEY-----" in text
 
@@ -147,8 +147,7 @@ class Redactor:
         try:
             skip = len(context)
             found = [(start - skip, end - skip) for start, end, _ in self._spans(context + piece)]
-            redacted = _mask(piece, found)
-            return redacted if self._filter is None else self._filtered(redacted)
+            return self._filtered(_mask(piece, found))
         except Exception:  # noqa: BLE001 - see block
             return _withhold(piece)
 
@@ -200,7 +199,8 @@ class Redactor:
         return _mask(text, found)
 
     def _filtered(self, text: str) -> str:
-        assert self._filter is not None
+        if self._filter is None:
+            return text
         filtered = self._filter(text)
         if _ENDINGS.findall(filtered) != _ENDINGS.findall(text):
             return _withhold(text)
