@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import threading
 
-from ._drive import Drive, Feed, Poller
+from ._channel import Feed
+from ._drive import Drive
+from ._poller import Poller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from ._drive import Channel
+    from ._channel import Channel
     from ._ending import Ending
     from ._monitor import Monitor
     from ._spawn import Child

@@ -1,26 +1,24 @@
 """What is done while a child runs, whichever loop waits for it: read, forward, feed stdin, end, drain.
 
-`Drive` reacts to readiness and time; a poller (`Poller` here with poll(2) in the caller's thread or in a
-thread of a `Popen`, its twin in `subwatch.aio` on an event loop) only says when. So there is one
+`Drive` reacts to readiness and time; a poller (`subwatch._poller.Poller` in the caller's thread or in a thread of
+a `Popen`, its twin in `subwatch.aio` on an event loop) only says when. So there is one
 implementation of every rule, sync or async. Nothing here knows about lines, levels or sinks.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import select
-import stat
 import time
 
 from . import _os
+from ._channel import CHUNK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from io import BytesIO
     from typing import Protocol
 
+    from ._channel import Channel, Feed
     from ._ending import Ending
     from ._monitor import Monitor
 
@@ -44,122 +42,12 @@ if TYPE_CHECKING:
         def group_alive(self) -> bool: ...
 
 
-__all__ = ["Channel", "Drive", "Feed", "Forward", "Poller"]
+__all__ = ["Drive"]
 
-_CHUNK = 64 * 1024
 # A small read that follows another within this time (seconds) is taken for a flood of tiny writes: the
 # pipe rests for a millisecond and is then read at once. Nobody notices, and it halves the CPU time.
 _QUICK, _SMALL, _REST = 0.0015, 4096, 0.001
 _TICK = 0.02  # seconds between looks at what cannot be waited for (no pidfd; a process group)
-
-
-class Forward:
-    """Hands bytes on to a descriptor that may be slow, without ever blocking on it.
-
-    A descriptor that is shared with others must not be made non-blocking (that would change it for all
-    of them): it is written to when poll(2) says so, PIPE_BUF bytes at a time, which then cannot block.
-    """
-
-    __slots__ = ("_chunk", "_poll", "broken", "fd", "pending")
-
-    def __init__(self, fd: int, *, ours: bool = False) -> None:
-        self.fd = fd
-        self.pending = b""
-        self.broken = False
-        self._chunk = select.PIPE_BUF
-        self._poll: select.poll | None = None
-        if ours:
-            os.set_blocking(fd, False)
-            self._chunk = _CHUNK
-        elif stat.S_ISREG(os.fstat(fd).st_mode):
-            self._chunk = _CHUNK
-        else:
-            self._poll = select.poll()
-            self._poll.register(fd, select.POLLOUT)
-
-    def push(self, data: bytes = b"") -> bool:
-        """Write what can be written; return whether nothing is left waiting."""
-        data = self.pending + data if self.pending else data
-        try:
-            while data and not self.broken:
-                if self._poll is not None and not self._poll.poll(0):
-                    break
-                data = data[os.write(self.fd, data[: self._chunk]) :]
-        except (BlockingIOError, InterruptedError):
-            pass
-        except OSError:  # nobody reads it any more, or the disk is full: the child would have been told
-            self.broken = True
-            data = b""
-        self.pending = data
-        return not data
-
-    def close(self) -> None:
-        os.close(self.fd)
-
-
-class Channel:
-    """One stream of the child that we read.
-
-    Args:
-        name: ``"stdout"`` or ``"stderr"``.
-        fd: Descriptor to read from; it becomes non-blocking.
-        owned: Whether we close it at its end.
-        watched: Whether its lines become records.
-        awaited: Whether the caller gets its bytes, so that its end is worth waiting for.
-    """
-
-    __slots__ = (
-        "awaited", "capture", "deliver", "eof", "fd", "forward", "grown", "last", "name", "on_eof", "owned", "paused",
-        "resting", "watched",
-    )  # fmt: skip
-
-    def __init__(self, name: str, fd: int, *, owned: bool, watched: bool, awaited: bool) -> None:
-        self.name = name
-        self.fd = fd
-        self.owned = owned
-        self.watched = watched
-        self.awaited = awaited
-        self.capture: BytesIO | None = None
-        self.forward: Forward | None = None
-        self.deliver: Callable[[bytes], object] | None = None
-        self.on_eof: Callable[[], object] | None = None
-        self.eof = False
-        self.paused = False
-        self.resting = False
-        self.grown = False
-        self.last = 0.0
-        os.set_blocking(fd, False)
-
-    def close(self) -> None:
-        """Close what is ours."""
-        if self.owned:
-            os.close(self.fd)
-        if self.forward is not None:
-            self.forward.close()
-
-
-class Feed:
-    """Bytes for the child's stdin, written as it takes them."""
-
-    __slots__ = ("_data", "close", "fd")
-
-    def __init__(self, fd: int, data: bytes, close: Callable[[], object]) -> None:
-        self.fd = fd
-        self.close = close
-        self._data = memoryview(data).cast("B")
-        os.set_blocking(fd, False)
-
-    def push(self) -> bool:
-        """Write what can be written; return whether that was all."""
-        try:
-            while self._data:
-                self._data = self._data[os.write(self.fd, self._data[:_CHUNK]) :]
-        except (BlockingIOError, InterruptedError):
-            return False
-        except OSError as error:  # the child does not read its stdin: its right
-            if error.errno not in (errno.EPIPE, errno.ECONNRESET):
-                raise
-        return True
 
 
 class Drive:
@@ -235,7 +123,7 @@ class Drive:
 
     def _readable(self, channel: Channel) -> None:
         try:
-            data = os.read(channel.fd, _os.PIPE_SIZE if channel.grown else _CHUNK)
+            data = os.read(channel.fd, _os.PIPE_SIZE if channel.grown else CHUNK)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:  # EIO: a pseudo-terminal whose other side is closed
@@ -248,7 +136,7 @@ class Drive:
         self._take(channel, data)
         if channel.paused or self.exited_at is not None:
             pass
-        elif len(data) >= _CHUNK:
+        elif len(data) >= CHUNK:
             if not channel.grown:
                 channel.grown = True
                 _os.set_pipe_size(channel.fd, _os.PIPE_SIZE)
@@ -336,7 +224,7 @@ class Drive:
         self.exited_at = time.monotonic()
         self._forget_exit()
         for channel in self.open_channels:
-            self._drain_now(channel)
+            self.take_rest(channel)
         self._check(time.monotonic())
         if self.on_exit is not None:
             self.on_exit()
@@ -349,11 +237,12 @@ class Drive:
             os.close(self._exit_fd)
             self._exit_fd = None
 
-    def _drain_now(self, channel: Channel) -> None:
+    def take_rest(self, channel: Channel) -> None:
+        """Read what a channel holds right now."""
         left = 4 * _os.PIPE_SIZE  # more than a pipe holds: a chatty grandchild must not keep us here
         while left > 0 and not channel.eof:
             try:
-                data = os.read(channel.fd, _CHUNK)
+                data = os.read(channel.fd, CHUNK)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
@@ -432,52 +321,3 @@ class Drive:
         self.done = True
         if self._finished is not None:
             self._finished()
-
-
-class Poller:
-    """Waits with poll(2), which knows no highest descriptor, in the thread that calls `run`."""
-
-    __slots__ = ("_at", "_callbacks", "_poll")
-
-    def __init__(self) -> None:
-        self._poll = select.poll()
-        self._callbacks: dict[int, Callable[[], object]] = {}
-        self._at: float | None = None
-
-    def read(self, fd: int, callback: Callable[[], object]) -> None:
-        self._callbacks[fd] = callback
-        self._poll.register(fd, select.POLLIN)
-
-    def write(self, fd: int, callback: Callable[[], object]) -> None:
-        self._callbacks[fd] = callback
-        self._poll.register(fd, select.POLLOUT)
-
-    def forget_read(self, fd: int) -> None:
-        if self._callbacks.pop(fd, None) is not None:
-            self._poll.unregister(fd)
-
-    forget_write = forget_read
-
-    def wake(self, at: float) -> None:
-        """Ask for a `tick` at this monotonic time at the latest."""
-        if self._at is None or at < self._at:
-            self._at = at
-
-    def run(self, drive: Drive, until: float | None = None) -> bool:
-        """Wait until the drive is done, or this monotonic time; return whether it is done."""
-        poll, callbacks = self._poll.poll, self._callbacks
-        while not drive.done:
-            at = self._at
-            if until is not None and (at is None or until < at):
-                at = until
-            ready = poll() if at is None else poll(max(0.0, (at - time.monotonic()) * 1000))
-            for fd, _ in ready:
-                callback = callbacks.get(fd)
-                if callback is not None:
-                    callback()
-            if at is not None and (now := time.monotonic()) >= at:
-                if until is not None and now >= until:
-                    break
-                self._at = None
-                drive.tick()
-        return drive.done

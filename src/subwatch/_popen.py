@@ -12,9 +12,10 @@ import weakref
 from . import _os
 from ._captured import Talk
 from ._control import Backlog
-from ._drive import Drive, Poller
+from ._drive import Drive
 from ._options import split
 from ._outcome import outcome
+from ._poller import Poller
 from ._spawn import Child, by_name
 from ._watch import default_watch
 

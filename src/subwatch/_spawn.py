@@ -13,7 +13,7 @@ from io import BytesIO, UnsupportedOperation
 
 from . import _os
 from ._captured import Talk
-from ._drive import Channel
+from ._channel import Channel
 from ._ending import Ending
 from ._tap import Tap
 from ._veil import veil, veil_error

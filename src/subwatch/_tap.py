@@ -7,7 +7,7 @@ import subprocess
 from io import BytesIO
 
 from . import _os
-from ._drive import Channel, Forward
+from ._channel import Channel, Forward
 from .errors import ConfigError
 
 TYPE_CHECKING = False

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from typing import Any
 
-    from ._drive import Channel, Feed
+    from ._channel import Channel, Feed
     from ._ending import Ending
     from ._monitor import Monitor
     from ._watch import Watch

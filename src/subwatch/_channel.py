@@ -1,0 +1,127 @@
+"""The descriptors of a child: what we read of it, what we hand on, what we write to it; never blocking."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from io import BytesIO
+
+__all__ = ["CHUNK", "Channel", "Feed", "Forward"]
+
+#: Bytes to read or write at once.
+CHUNK = 64 * 1024
+
+
+class Forward:
+    """Hands bytes on to a descriptor that may be slow, without ever blocking on it.
+
+    A descriptor that is shared with others must not be made non-blocking (that would change it for all
+    of them): it is written to when poll(2) says so, PIPE_BUF bytes at a time, which then cannot block.
+    """
+
+    __slots__ = ("_chunk", "_poll", "broken", "fd", "pending")
+
+    def __init__(self, fd: int, *, ours: bool = False) -> None:
+        self.fd = fd
+        self.pending = b""
+        self.broken = False
+        self._chunk = select.PIPE_BUF
+        self._poll: select.poll | None = None
+        if ours:
+            os.set_blocking(fd, False)
+            self._chunk = CHUNK
+        elif stat.S_ISREG(os.fstat(fd).st_mode):
+            self._chunk = CHUNK
+        else:
+            self._poll = select.poll()
+            self._poll.register(fd, select.POLLOUT)
+
+    def push(self, data: bytes = b"") -> bool:
+        """Write what can be written; return whether nothing is left waiting."""
+        data = self.pending + data if self.pending else data
+        try:
+            while data and not self.broken:
+                if self._poll is not None and not self._poll.poll(0):
+                    break
+                data = data[os.write(self.fd, data[: self._chunk]) :]
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:  # nobody reads it any more, or the disk is full: the child would have been told
+            self.broken = True
+            data = b""
+        self.pending = data
+        return not data
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+class Channel:
+    """One stream of the child that we read.
+
+    Args:
+        name: ``"stdout"`` or ``"stderr"``.
+        fd: Descriptor to read from; it becomes non-blocking.
+        owned: Whether we close it at its end.
+        watched: Whether its lines become records.
+        awaited: Whether the caller gets its bytes, so that its end is worth waiting for.
+    """
+
+    __slots__ = (
+        "awaited", "capture", "deliver", "eof", "fd", "forward", "grown", "last", "name", "on_eof", "owned", "paused",
+        "resting", "watched",
+    )  # fmt: skip
+
+    def __init__(self, name: str, fd: int, *, owned: bool, watched: bool, awaited: bool) -> None:
+        self.name = name
+        self.fd = fd
+        self.owned = owned
+        self.watched = watched
+        self.awaited = awaited
+        self.capture: BytesIO | None = None
+        self.forward: Forward | None = None
+        self.deliver: Callable[[bytes], object] | None = None
+        self.on_eof: Callable[[], object] | None = None
+        self.eof = False
+        self.paused = False
+        self.resting = False
+        self.grown = False
+        self.last = 0.0
+        os.set_blocking(fd, False)
+
+    def close(self) -> None:
+        """Close what is ours."""
+        if self.owned:
+            os.close(self.fd)
+        if self.forward is not None:
+            self.forward.close()
+
+
+class Feed:
+    """Bytes for the child's stdin, written as it takes them."""
+
+    __slots__ = ("_data", "close", "fd")
+
+    def __init__(self, fd: int, data: bytes, close: Callable[[], object]) -> None:
+        self.fd = fd
+        self.close = close
+        self._data = memoryview(data).cast("B")
+        os.set_blocking(fd, False)
+
+    def push(self) -> bool:
+        """Write what can be written; return whether that was all."""
+        try:
+            while self._data:
+                self._data = self._data[os.write(self.fd, self._data[:CHUNK]) :]
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:  # the child does not read its stdin: its right
+            if error.errno not in (errno.EPIPE, errno.ECONNRESET):
+                raise
+        return True
