@@ -1,7 +1,7 @@
 """How far a child has come, read off its lines by recognisers: small, named, ordered.
 
-A recogniser is any object with the members of `Recognizer`; most are a `Pattern`. Users give their own, or name
-what a distribution offers as an entry point of the group ``subwatch.recognizers``.
+A recogniser is any object with the members of `Recognizer`; most are a `Pattern`. Users give their own, or
+name what a distribution offers as an entry point of the group ``subwatch.recognizers``.
 """
 
 from __future__ import annotations

@@ -76,6 +76,7 @@ def _amount(value: object, scale: int) -> float | None:
 
 def progress(
     name: str,
+    *,
     completed: object = None,
     total: object = None,
     percent: object = None,
@@ -112,8 +113,8 @@ class Pattern:
 
     Args:
         name: See `Recognizer`.
-        pattern: Searched for in the line. Its groups ``completed``, ``total``, ``percent`` (best a `NUMBER` or
-            `SIZE`), ``unit`` and ``label``, as far as there are any, become the progress.
+        pattern: Searched for in the line. Its groups ``completed``, ``total``, ``percent`` (each a `NUMBER`
+            or `SIZE`), ``unit`` and ``label``, as far as there are any, become the progress.
         programs: See `Recognizer`.
         needles: See `Recognizer`.
         scope: See `Recognizer`.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import fnmatch
 
 from subwatch.errors import ConfigError
+from subwatch.processors._text import join, lines_with, strip_ansi
 from subwatch.records import Progress
-from subwatch.processors._text import lines_with, strip_ansi
+
 from ._base import Recognizer, State
 
 TYPE_CHECKING = False
@@ -34,32 +35,35 @@ class Reader:
     """
 
     def __init__(self, program: str, recognizers: Iterable[Recognizer]) -> None:
-        made_for = {True: [], False: []}  # type: dict[bool, list[Recognizer]]
+        made_for: dict[bool, list[Recognizer]] = {True: [], False: []}
         for recognizer in recognizers:
             known = any(fnmatch.fnmatchcase(program, pattern) for pattern in recognizer.programs)
             if known or recognizer.scope != "own":
                 made_for[known].append(recognizer)
         self._own = frozenset(map(id, made_for[True]))
         self._order = made_for[True] + made_for[False]
+        self._first = frozenset(r.needles[0] for r in self._order if r.needles)
         self._states: dict[str, State] = {}
         self.failed: dict[str, BaseException] = {}
 
-    def __call__(self, lines: Lines) -> list[Progress | None] | None:
+    def __call__(self, lines: Lines, joined: str | None = None) -> list[Progress | None] | None:
         """Read the progress of each line.
+
+        Args:
+            lines: A batch of the run; batches must come in order for those recognisers that remember.
+            joined: The texts, each with a newline before it, if the caller has that already.
 
         Returns:
             One entry a line; None when no line tells any.
         """
         texts: Sequence[str] = lines.texts
-        joined = "\n".join(texts)
-        likely = [r for r in self._order if all(needle in joined for needle in r.needles)]
-        if any(r.scope == "updates" and id(r) not in self._own for r in likely) and "\r" not in lines.endings:
-            likely = [r for r in likely if r.scope != "updates" or id(r) in self._own]
+        joined = join(texts) if joined is None else joined
+        likely = self._likely(joined, lines)
         if not likely:
             return None
         if "\x1b" in joined:
-            joined = strip_ansi("", joined)
-            texts = joined.split("\n")
+            joined = strip_ansi(joined)
+            texts = joined[1:].split("\n")
         column: list[Progress | None] = [None] * len(lines)
         for recognizer in likely:
             state = self._states.get(recognizer.name)
@@ -71,6 +75,15 @@ class Reader:
                 self.failed[recognizer.name] = error
                 self._order = [other for other in self._order if other is not recognizer]
         return column if any(column) else None
+
+    def _likely(self, joined: str, lines: Lines) -> list[Recognizer]:
+        """The recognisers whose needles the batch has; the first needles are shared and tell most of it."""
+        absent = {needle for needle in self._first if needle not in joined}
+        likely = [r for r in self._order if not r.needles or r.needles[0] not in absent]
+        updates = [r for r in likely if r.scope == "updates" and id(r) not in self._own]
+        if updates and "\r" not in lines.endings:
+            likely = [r for r in likely if r not in updates]
+        return [r for r in likely if all(needle in joined for needle in r.needles[1:])]
 
     @staticmethod
     def _ask(
@@ -101,7 +114,7 @@ def resolve(names: Iterable[str | Recognizer]) -> tuple[Recognizer, ...]:
         names: Names, and recognisers, which stay what they are.
 
     Returns:
-        The recognisers in order; an entry point may offer one, several in a tuple, or a class without arguments.
+        The recognisers in order. An entry point may offer one, several in a tuple, or a class.
 
     Raises:
         ConfigError: No distribution offers that name, or what it offers is no recogniser.

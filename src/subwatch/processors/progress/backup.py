@@ -9,6 +9,7 @@ from ._base import NUMBER, Pattern, json_object, progress
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from subwatch.records import Progress
+
     from ._base import State
 
 __all__ = ["RECOGNIZERS", "BorgJson", "ResticJson"]
@@ -32,9 +33,12 @@ class BorgJson:
         match told.get("type"):
             case "progress_percent":
                 label = _text(told.get("message")).lstrip(" 0123456789.%")
-                return progress(self.name, told.get("current"), told.get("total"), label=label)
+                return progress(
+                    self.name, completed=told.get("current"), total=told.get("total"), label=label
+                )
             case "archive_progress":
-                return progress(self.name, told.get("nfiles"), unit="files", label=_text(told.get("path")))
+                label = _text(told.get("path"))
+                return progress(self.name, completed=told.get("nfiles"), unit="files", label=label)
         return None
 
 
@@ -52,17 +56,18 @@ class ResticJson:
         if told.get("message_type") != "status":
             return None
         part = told.get("percent_done")
-        percent = part * 100 if isinstance(part, int | float) else None
-        return progress(self.name, told.get("bytes_done"), told.get("total_bytes"), percent, "B")
+        percent = part * 100 if isinstance(part, int | float) and not isinstance(part, bool) else None
+        done, total = told.get("bytes_done"), told.get("total_bytes")
+        return progress(self.name, completed=done, total=total, percent=percent, unit="B")
 
 
 RECOGNIZERS = (
     # "1.23 GB O 1.00 GB C 500.00 MB D 1234 N home/user/file"
     Pattern(
         "borg",
-        rf"^{NUMBER} [kMGTP]?B O {NUMBER} [kMGTP]?B C {NUMBER} [kMGTP]?B D (?P<completed>{NUMBER}) N (?P<label>.*)$",
+        rf"^(?:{NUMBER} [kMGTP]?B [OCD] ){{3}}(?P<completed>{NUMBER}) N (?P<label>.*)$",
         programs=("borg*",),
-        needles=("B O ",),
+        needles=("O", "B O "),
         scope="updates",
         unit="files",
     ),
@@ -75,11 +80,12 @@ RECOGNIZERS = (
         unit="%",
     ),
     BorgJson(),
-    # "[0:05] 12.34%  10 files 1.200 MiB, total 100 files 10.000 MiB, 0 errors ETA 0:10", "[0:00] 50.00%  1 / 2 snapshots"
+    # "[0:05] 12.34%  10 files 1.200 MiB, total 100 files 10.000 MiB, 0 errors ETA 0:10"
+    # "[0:00] 50.00%  1 / 2 snapshots"
     Pattern(
         "restic",
-        rf"^\[[0-9:]+\] (?:(?P<percent>{NUMBER})%  )?(?P<completed>{NUMBER})(?: / (?P<total>{NUMBER}))? (?P<unit>[a-z/]+)"
-        r"(?:.*, total (?P<label>.*))?",
+        rf"^\[[0-9:]+\] (?:(?P<percent>{NUMBER})%  )?(?P<completed>{NUMBER})(?: / (?P<total>{NUMBER}))?"
+        r" (?P<unit>[a-z/]+)(?:.*, total (?P<label>.*))?",
         programs=("restic*",),
         needles=("[", ":", "] "),
         scope="own",

@@ -10,6 +10,7 @@ from ._base import NUMBER, progress
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from subwatch.records import Progress
+
     from ._base import State
 
 __all__ = ["RECOGNIZERS", "Percent"]

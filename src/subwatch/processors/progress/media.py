@@ -10,6 +10,7 @@ from ._base import progress
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from subwatch.records import Progress
+
     from ._base import State
 
 __all__ = ["RECOGNIZERS", "Ffmpeg"]
@@ -27,13 +28,14 @@ class Ffmpeg:
 
     name = "ffmpeg"
     programs = ("ffmpeg*",)
-    needles = (":", ":")
+    needles = (":",)
     scope: Literal["updates"] = "updates"
 
     def match(self, text: str, state: State) -> Progress | None:
         """Read the progress that a line tells; None when it tells none."""
         if found := re.search(rf"\btime= *{_CLOCK}", text):
-            return progress(self.name, _seconds(found), state.data.get("duration"), unit="s")
+            done, total = _seconds(found), state.data.get("duration")
+            return progress(self.name, completed=done, total=total, unit="s")
         if found := re.match(rf"  Duration: {_CLOCK}, ", text):
             state.data["duration"] = max(_seconds(found), state.data.get("duration", 0.0))
         elif text.startswith("Input #0"):

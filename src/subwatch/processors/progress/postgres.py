@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from subwatch.records import Progress
+
     from ._base import State
 
 __all__ = ["RECOGNIZERS", "PgBench"]
@@ -28,7 +29,10 @@ class PgBench:
     def match(self, text: str, state: State) -> Progress | None:
         """Read the progress that a line tells; None when it tells none."""
         found = re.match(rf"progress: (?P<completed>{NUMBER}) s, (?P<label>{NUMBER} tps)", text)
-        return found and progress(self.name, total=_duration(state.run.argv), unit="s", **found.groupdict())
+        if found is None:
+            return None
+        total = _duration(state.run.argv)
+        return progress(self.name, completed=found["completed"], total=total, unit="s", label=found["label"])
 
 
 def _duration(argv: Sequence[str]) -> str | None:
@@ -54,10 +58,12 @@ RECOGNIZERS = (
         programs=("pg_checksums*", "pg_verifybackup*"),
         needles=("%", "B ("),
     ),
-    # "100000 of 500000 tuples (20%) done (elapsed 0.04 s, remaining 0.14 s)", "... tuples (20%) of pgbench_accounts done"
+    # "100000 of 500000 tuples (20%) done (elapsed 0.04 s, remaining 0.14 s)"
+    # "100000 of 500000 tuples (20%) of pgbench_accounts done (elapsed 0.04 s, remaining 0.14 s)"
     Pattern(
         "pgbench_init",
-        rf"^(?P<completed>{NUMBER}) of (?P<total>{NUMBER}) (?P<unit>tuples) \((?P<percent>{NUMBER})%\)(?: of (?P<label>\w+))? done",
+        rf"^(?P<completed>{NUMBER}) of (?P<total>{NUMBER}) (?P<unit>tuples) \((?P<percent>{NUMBER})%\)"
+        r"(?: of (?P<label>\w+))? done",
         programs=("pgbench*",),
         needles=("%", " tuples ("),
     ),

@@ -10,7 +10,8 @@ RECOGNIZERS = (
     # "        562,144  56%  500.45kB/s    0:00:00 (xfr#1, to-chk=1/3)"
     Pattern(
         "rsync",
-        rf"^\s*(?P<completed>{SIZE}) +(?P<percent>{NUMBER})% +[0-9.,]+[kMGT]?B/s +[0-9:]+(?: \((?P<label>[^)]*)\))?",
+        rf"^\s*(?P<completed>{SIZE}) +(?P<percent>{NUMBER})% +[0-9.,]+[kMGT]?B/s +[0-9:]+"
+        r"(?: \((?P<label>[^)]*)\))?",
         programs=("rsync*",),
         needles=("%", "B/s"),
         unit="B",
@@ -19,8 +20,8 @@ RECOGNIZERS = (
     # " 43  976k   43  420k    0     0   400k      0  0:00:02  0:00:01  0:00:01  400k"
     Pattern(
         "curl",
-        rf"^ *(?P<percent>{NUMBER}) +(?P<total>{SIZE}) +[0-9]+ +(?P<completed>{SIZE}) +[0-9]+ +[0-9.]+[kMGTP]? +[0-9.]+[kMGTP]?"
-        r" +[0-9.]+[kMGTP]? +[0-9:-]{7,8} +[0-9:-]{7,8} +[0-9:-]{7,8} +[0-9.]+[kMGTP]?$",
+        rf"^ *(?P<percent>{NUMBER}) +(?P<total>{SIZE}) +[0-9]+ +(?P<completed>{SIZE}) +[0-9]+"
+        r"(?: +[0-9.]+[kMGTP]?){3}(?: +[0-9:-]{7,8}){3} +[0-9.]+[kMGTP]?$",
         programs=("curl*",),
         needles=(":", ":--"),
         scope="updates",
@@ -53,26 +54,28 @@ RECOGNIZERS = (
     # "2162688 bytes (2.2 MB, 2.1 MiB) copied, 1 s, 2.0 MB/s"
     Pattern(
         "dd",
-        rf"^(?P<completed>{NUMBER}) bytes (?:\([^)]*\) )?copied, (?P<label>.*)$",
+        rf"^(?P<completed>{NUMBER}) bytes \([^)]*\) copied, (?P<label>.*)$",
         programs=("dd", "gdd"),
-        needles=(" copied, ",),
+        needles=("(", " copied, "),
         scope="updates",
         unit="B",
     ),
     # " 450KiB 0:00:00 [1.21MiB/s] [====>            ] 15% ETA 0:00:00"; without a size no percentage
     Pattern(
         "pv",
-        rf"^(?:(?P<label>[^:]*): )? *(?P<completed>{SIZE})(?P<unit>B)? [0-9:]{{7,}} \[[^]]*/s\] \[[^]]*\](?: *(?P<percent>{NUMBER})%)?",
+        rf"^(?:(?P<label>[^:]*): )? *(?P<completed>{SIZE})(?P<unit>B)? [0-9:]{{7,}} \[[^]]*/s\] \[[^]]*\]"
+        rf"(?: *(?P<percent>{NUMBER})%)?",
         programs=("pv",),
-        needles=("/s]",),
+        needles=("[", "/s]"),
         scope="updates",
     ),
     # "15" (pv -n)
     Pattern("pv_numeric", rf"^(?P<percent>{NUMBER})$", programs=("pv",), needles=(), scope="own", unit="%"),
-    # "remote: Counting objects:  16% (26/159)", "Receiving objects: 100% (159/159), 445.74 KiB | 15.37 MiB/s, done."
+    # "remote: Counting objects:  16% (26/159)", "Receiving objects:  86% (137/159), 445.74 KiB | 15.37 MiB/s"
     Pattern(
         "git",
-        rf"^(?:remote: )?(?P<label>[A-Z][a-z]+(?: \w+)*? (?P<unit>\w+)): +(?P<percent>{NUMBER})% \((?P<completed>{NUMBER})/(?P<total>{NUMBER})\)",
+        r"^(?:remote: )?(?P<label>[A-Z][a-z]+(?: \w+)*? (?P<unit>\w+)): +"
+        rf"(?P<percent>{NUMBER})% \((?P<completed>{NUMBER})/(?P<total>{NUMBER})\)",
         programs=("git*",),
         needles=("%", "% ("),
     ),

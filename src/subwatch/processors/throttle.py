@@ -1,0 +1,215 @@
+"""Less of the same for sinks that people read: repetitions, floods, progress, warnings that came to nothing.
+
+All of these are pure state machines: they read no clock and write nothing. Each counts what it keeps back.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections import deque
+from typing import Generic, TypeVar
+
+from subwatch.records import ERROR, INFO, WARNING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable
+
+    from subwatch.records import Progress
+
+__all__ = ["HoldBack", "ProgressThinner", "Throttle"]
+
+T = TypeVar("T")
+
+
+class Throttle:
+    """Drops repeated lines and floods, and says so.
+
+    Args:
+        burst: Most different lines in one interval; None for any number.
+        interval: Seconds.
+        repeats: Whether a line that equals the one before it is dropped.
+
+    Attributes:
+        repeated: Lines dropped because they equal the one before.
+        dropped: Lines dropped because there were too many.
+    """
+
+    def __init__(self, *, burst: int | None = 1000, interval: float = 10.0, repeats: bool = True) -> None:
+        self.repeated = 0
+        self.dropped = 0
+        self._burst = math.inf if burst is None else burst
+        self._interval = interval
+        self._repeats = repeats
+        self._text: str | None = None
+        self._again = 0
+        self._since = -math.inf
+        self._passed = 0
+        self._over = 0
+
+    @property
+    def due(self) -> float | None:
+        """When `flush` should be called at the latest, by the clock of `admit`; None when nothing waits."""
+        return self._since + self._interval if self._again or self._over else None
+
+    def admit(self, text: str, now: float) -> tuple[bool, list[str]]:
+        """Ask about the next line.
+
+        Args:
+            text: The line.
+            now: Seconds, by any clock that does not go back.
+
+        Returns:
+            Whether to write it, and the notices to write before it.
+        """
+        notices = self.flush() if now - self._since >= self._interval else []
+        if now - self._since >= self._interval:
+            self._since, self._passed = now, 0
+        if self._repeats and text == self._text:
+            self._again += 1
+            self.repeated += 1
+            return False, notices
+        if self._passed >= self._burst:
+            self._over += 1
+            self.dropped += 1
+            return False, notices
+        notices += self._repetition()
+        self._text = text
+        self._passed += 1
+        return True, notices
+
+    def flush(self) -> list[str]:
+        """Say what was dropped and not said yet: at the end, and when it is `due`."""
+        notices = self._repetition()
+        if self._over:
+            notices.append(
+                f"{self._over} {'line' if self._over == 1 else 'lines'} dropped in {self._interval:g} s"
+            )
+            self._over = 0
+        return notices
+
+    def _repetition(self) -> list[str]:
+        again, self._again = self._again, 0
+        return [f"last message repeated {again} {'time' if again == 1 else 'times'}"] if again else []
+
+
+class ProgressThinner(Generic[T]):
+    """Lets the first progress updates through, the last, and at most one in an interval between.
+
+    Args:
+        first: How many to let through at the beginning of each phase; a phase begins with another recogniser,
+            or when the fraction falls.
+        last: Whether to let the last through: the one that reaches 1.0, and what `flush` gives at the end.
+        interval: Seconds.
+
+    Attributes:
+        thinned: Updates kept back for good.
+    """
+
+    def __init__(self, *, first: int = 1, last: bool = True, interval: float = 10.0) -> None:
+        self.thinned = 0
+        self._first = first
+        self._last = last
+        self._interval = interval
+        self._phase = ""
+        self._fraction = -1.0
+        self._passed = 0
+        self._time = -math.inf
+        self._held: list[T] = []
+
+    def feed(self, item: T, progress: Progress, now: float) -> list[T]:
+        """Take the next update.
+
+        Args:
+            item: What to write for it, such as the `Line`.
+            progress: Its progress.
+            now: Seconds, by any clock that does not go back.
+
+        Returns:
+            What to write now: nothing, the item, or the last of the phase before and the item.
+        """
+        fraction = -1.0 if progress.fraction is None else progress.fraction
+        ready: list[T] = []
+        if progress.recognizer != self._phase or fraction < self._fraction:
+            ready = self.flush()
+            self._phase, self._passed = progress.recognizer, 0
+        ends = self._last and fraction >= 1.0 > self._fraction
+        self._fraction = fraction
+        if ends or self._passed < self._first or now - self._time >= self._interval:
+            self._passed += 1
+            self._time = now
+            self.thinned += len(self._held)
+            self._held = []
+            return [*ready, item]
+        self.thinned += len(self._held)
+        self._held = [item]
+        return ready
+
+    def flush(self) -> list[T]:
+        """Give out the last update if it is still kept back: at the end of the run."""
+        held, self._held = self._held, []
+        if self._last and self._fraction < 1.0:
+            return held
+        self.thinned += len(held)
+        return []
+
+
+class HoldBack(Generic[T]):
+    """Gives the exit status the last word on how serious lines are.
+
+    Lines of a level and above are held until the outcome is known. After a success they were nothing to worry
+    about; after a failure they are what they said, and the run's last lines, which tell why, are raised.
+
+    Args:
+        level: Lines of this level and above are held.
+        calm: Level that they get after a success.
+        raised: Level that the last lines get after a failure.
+        limit: Most lines held; when there are more, the oldest is let go at its own level.
+        key: Tells that two items are the same line; a line's number within its run unless given.
+    """
+
+    def __init__(
+        self,
+        *,
+        level: int = WARNING,
+        calm: int = INFO,
+        raised: int = ERROR,
+        limit: int = 1000,
+        key: Callable[[T], Hashable] = operator.attrgetter("number"),
+    ) -> None:
+        self._level = level
+        self._calm = calm
+        self._raised = raised
+        self._limit = limit
+        self._key = key
+        self._held: deque[tuple[T, int]] = deque()
+
+    def feed(self, item: T, level: int) -> list[tuple[T, int]]:
+        """Take the next line.
+
+        Returns:
+            What to write now, with levels.
+        """
+        if level < self._level:
+            return [(item, level)]
+        self._held.append((item, level))
+        return [self._held.popleft()] if len(self._held) > self._limit else []
+
+    def outcome(self, failed: bool, tail: Iterable[T] = ()) -> list[tuple[T, int]]:
+        """Learn how it ended.
+
+        Args:
+            failed: Whether the run failed.
+            tail: Its last lines (`Exit.tail`); after a failure each is given out, at the raised level, though
+                it may have been written before at a lower one.
+
+        Returns:
+            What to write before the exit record, with levels.
+        """
+        held, self._held = self._held, deque()
+        if not failed:
+            return [(item, self._calm) for item, _ in held]
+        last = {self._key(item): item for item in tail}
+        before = [(item, level) for item, level in held if self._key(item) not in last]
+        return before + [(item, self._raised) for item in last.values()]

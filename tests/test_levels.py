@@ -1,0 +1,292 @@
+"""Levels of lines: what real programs write, what is prose, and what must never break it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from subwatch.errors import ConfigError
+from subwatch.processors.levels import levels, strip_syslog, syslog
+from subwatch.processors.rules import FAMILIES, Rule, compile_rules, rules_for
+from subwatch.records import CRITICAL, DEBUG, ERROR, INFO, WARNING
+
+NONE = 1  # the default in these tests, which no line asks for
+
+
+def level(text: str, program: str = "") -> int:
+    return levels([text], default=NONE, ceiling=100, rules=rules_for(program))[0]
+
+
+@pytest.mark.parametrize(
+    ("expected", "text"),
+    [
+        # PostgreSQL's client programs
+        (ERROR, 'pg_basebackup: error: connection to server at "h", port 5432 failed: Connection refused'),
+        (WARNING, "pg_dump: warning: there are circular foreign-key constraints on this table:"),
+        (WARNING, "pg_dump: detail: film"),
+        (
+            WARNING,
+            "pg_dump: hint: You might not be able to restore the dump without using --disable-triggers.",
+        ),
+        (CRITICAL, "pg_restore: fatal: out of memory"),
+        # PostgreSQL's server, with several log_line_prefix
+        (INFO, "2026-11-22 15:09:13.123 UTC [1234] LOG:  database system is ready to accept connections"),
+        (CRITICAL, "2026-11-22 15:09:13.123 CET [1234] FATAL:  the database system is starting up"),
+        (
+            ERROR,
+            '2026-11-22 15:09:13.123 UTC [1234] me@db ERROR:  relation "x" does not exist at character 15',
+        ),
+        (CRITICAL, "PANIC:  could not locate a valid checkpoint record"),
+        (WARNING, "WARNING:  there is no transaction in progress"),
+        (INFO, "DETAIL:  Key (id)=(1) already exists."),
+        (INFO, 'NOTICE:  table "t" does not exist, skipping'),
+        (DEBUG, "DEBUG1:  removing file"),
+        # Python
+        (WARNING, "WARNING:root:disk is nearly full"),
+        (ERROR, "2026-11-22 15:09:13,123 - app.db - ERROR - lost connection"),
+        (DEBUG, "2026-11-22 15:09:13,123 [MainThread] DEBUG app - hi"),
+        (INFO, "INFO:     Uvicorn running"),
+        (ERROR, "Traceback (most recent call last):"),
+        (WARNING, "/usr/lib/x.py:12: DeprecationWarning: old"),
+        # others
+        (ERROR, "2024/01/01 00:00:00 [error] 1234#0: *1 open() failed"),
+        (CRITICAL, "2024/01/01 00:00:00 [emerg] 1#0: bind() failed"),
+        (ERROR, "E0102 12:00:00.123456    1 reflector.go:12] watch failed"),
+        (INFO, "I0102 12:00:00.123456    1 main.go:1] hello"),
+        (ERROR, "12:00:00.123 [main] ERROR com.example.Main - failed"),
+        (ERROR, 'time="2026-11-22T15:09:13Z" level=error msg="no such host"'),
+        (WARNING, "ts=2026-11-22T15:09:13Z caller=main.go:1 level=warn msg=x"),
+        (ERROR, "main.c:12:3: error: expected ';' before '}' token"),
+        (WARNING, "main.c:12:3: warning: unused variable"),
+        (ERROR, "gcc: fatal error: no input files"),
+        (CRITICAL, "fatal: not a git repository (or any of the parent directories): .git"),
+        (ERROR, "Nov 22 15:09:13 host prog[12]: error: x"),
+        (ERROR, "thread 'main' panicked at src/main.rs:2:5:"),
+        (CRITICAL, "panic: runtime error: index out of range"),
+        (ERROR, 'Exception in thread "main" java.lang.NullPointerException'),
+        (ERROR, "\x1b[31mERROR\x1b[0m something"),
+        (ERROR, "\x1b[1m\x1b[31merror\x1b[0m\x1b[1m: cannot find value\x1b[0m"),
+        (ERROR, "[ERROR] Failed to execute goal"),
+        (WARNING, "  - WARN  x"),
+        (WARNING, "** WARNING ** x"),
+        (ERROR, "Error opening input file film.mkv."),
+        (WARNING, "warning"),
+        (ERROR, "<error> x"),
+        (ERROR, "ERROR"),
+        (DEBUG, "debug: x"),
+        (DEBUG, "TRACE x"),
+    ],
+)
+def test_programs(expected: int, text: str) -> None:
+    assert expected == level(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "0 errors",
+        "no warnings",
+        "3 errors and 2 warnings generated",
+        "error.log copied",
+        "errors: 0",
+        "copied file: error.log",
+        "finished with no error: good",
+        "the word is error: here",
+        "debug symbols loaded",
+        "tracebacks are off",
+        "informational",
+        "warnings.py compiled",
+        "2026-11-22 15:09:13 copying errors.txt",
+        "2026-11-22 15:09:13 no error",
+        "set level=debug to see more",
+        "level=info",  # a single pair is no log line of its own
+        "714149/1808798 kB (39%), 0/1 tablespace",
+        "http://example.org/error: x",
+        "log: x",
+        "hint: x",
+        "Critical path analysis took 2 s",
+        "ERRNO 5",
+        "WARNINGS",
+        "error-free run",
+    ],
+)
+def test_prose_has_no_level(text: str) -> None:
+    assert level(text) in (NONE, INFO) if "level=" in text else level(text) == NONE
+
+
+@pytest.mark.parametrize(
+    ("program", "expected", "text"),
+    [
+        ("apt-get", ERROR, "E: Unable to locate package foo"),
+        ("apt-get", WARNING, "W: Target Packages is configured multiple times"),
+        ("npm", ERROR, "npm ERR! code E404"),
+        ("npm", WARNING, "npm WARN deprecated"),
+        ("curl", ERROR, "curl: (6) Could not resolve host: nowhere"),
+        ("rsync", ERROR, "rsync error: some files/attrs were not transferred (code 23) at main.c(1338)"),
+        ("rsync", ERROR, 'rsync: [sender] link_stat "/x" failed: No such file or directory (2)'),
+        ("make", ERROR, "make[1]: *** [Makefile:2: all] Error 1"),
+        ("tar", ERROR, "tar: x: Cannot stat: No such file or directory"),
+        ("ssh", DEBUG, "debug1: Connecting to host"),
+        ("ssh", ERROR, "me@host: Permission denied (publickey)."),
+        ("terraform", ERROR, "│ Error: Invalid reference"),
+        ("cat", NONE, "E: x"),
+    ],
+)
+def test_families(program: str, expected: int, text: str) -> None:
+    assert expected == level(text, program)
+
+
+def test_families_are_named_once() -> None:
+    assert len({family.name for family in FAMILIES}) == len(FAMILIES)
+
+
+def test_the_ceiling_and_the_default() -> None:
+    assert levels(["FATAL: x", "x", "DEBUG: x"]) == [WARNING, INFO, DEBUG]
+    assert levels(["x", "ERROR: x"], default=CRITICAL, ceiling=ERROR) == [ERROR, ERROR]
+    assert levels([]) == []
+
+
+def test_users_rules_come_first() -> None:
+    rules = compile_rules(
+        [
+            (r"deadlock", CRITICAL),
+            (re.compile("^ERROR: ignore"), DEBUG),
+            lambda text: WARNING if "deadlock" in text or "slow" in text else None,
+        ]
+    )
+    texts = ["a deadlock", "ERROR: ignore me", "slow query", "ERROR: x", "x"]
+
+    assert levels(texts, rules=rules, ceiling=100) == [CRITICAL, DEBUG, WARNING, ERROR, INFO]
+
+
+def test_rules_need_not_be_compiled() -> None:
+    assert levels(["slow"], rules=[("slow", WARNING)]) == [WARNING]
+
+
+@pytest.mark.parametrize("rule", [("(", WARNING), ("x",), "x", 3, ("x", "loud"), None])
+def test_wrong_rules_say_so(rule: object) -> None:
+    with pytest.raises(ConfigError, match="a level rule is a function of the text, or a pair"):
+        compile_rules([rule])  # type: ignore[list-item]
+
+
+def test_a_rule_that_raises_is_left_out() -> None:
+    asked = []
+
+    def broken(text: str) -> int:
+        asked.append(text)
+        raise RuntimeError("oops")
+
+    (rule,) = rules = compile_rules([broken])
+
+    assert levels(["ERROR: a", "b"], rules=rules) == [WARNING, INFO]
+    assert levels(["ERROR: a", "b"], rules=rules) == [WARNING, INFO]
+    assert asked == ["ERROR: a"]
+    assert isinstance(rule, Rule)
+    assert isinstance(rule.failed, RuntimeError)
+
+
+def test_a_rule_that_returns_nonsense_is_left_out() -> None:
+    (rule,) = rules = compile_rules([lambda text: "loud"])  # type: ignore[list-item,return-value]
+
+    assert levels(["a"], rules=rules) == [INFO]
+    assert isinstance(rule, Rule)
+    assert isinstance(rule.failed, ValueError)
+
+
+def test_a_rule_sees_the_beginning_of_a_line_only() -> None:
+    seen: list[str] = []
+    levels(["x" * 100_000], rules=compile_rules([lambda text: seen.append(text)]))
+
+    assert seen == ["x" * 1000]
+
+
+def test_syslog_prefixes() -> None:
+    assert syslog("<3>no space left") == ("no space left", ERROR)
+    assert [syslog(f"<{n}>")[1] for n in range(8)] == [
+        *(CRITICAL, CRITICAL, CRITICAL, ERROR),
+        *(WARNING, INFO, INFO, DEBUG),
+    ]
+    for text in ("", "<", "<8>x", "<3", "<33>x", " <3>x", "<a>", "<\u0663>x", "x<3>"):
+        assert syslog(text) == (text, None)
+
+
+def test_syslog_in_batches() -> None:
+    assert strip_syslog(["a", "<b", "<html>"]) is None
+    assert strip_syslog(["a", "<4>b"]) == (["a", "b"], [None, WARNING])
+    assert strip_syslog([]) is None
+
+
+LINE = st.one_of(
+    st.text(st.characters(exclude_characters="\n"), max_size=80),
+    st.lists(
+        st.sampled_from(
+            [
+                *(
+                    "error",
+                    "ERROR",
+                    "Warning:",
+                    "debug",
+                    "fatal: ",
+                    "<3>",
+                    ": ",
+                    "[",
+                    "]",
+                    "\x1b[31m",
+                    "level=",
+                    " ",
+                    "-",
+                ),
+                *(
+                    "2026-11-22 15:09:13",
+                    "E0102 12:00:00.1",
+                    "prog[1]",
+                    "Traceback (most recent",
+                    "\t",
+                    "=",
+                    "a",
+                    "é",
+                    "LOG:",
+                ),
+            ]
+        ),
+        max_size=8,
+    ).map("".join),
+)
+
+
+@given(st.lists(LINE, max_size=20))
+def test_a_batch_is_its_lines(texts: list[str]) -> None:
+    """Chunking must not show: each line has the level that it has alone."""
+    assert levels(texts, ceiling=100) == [levels([text], ceiling=100)[0] for text in texts]
+
+
+@given(st.lists(LINE, max_size=20))
+def test_syslog_batches_are_their_lines(texts: list[str]) -> None:
+    expected = [syslog(text) for text in texts]
+    stripped = strip_syslog(texts)
+    if stripped is None:
+        assert all(found is None for _, found in expected)
+    else:
+        assert list(zip(*stripped, strict=True)) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 60_000,
+        "a" * 60_000 + ": error: x",
+        "- " * 30_000,
+        "(" * 9 + ")" * 60_000,
+        "= " * 30_000,
+        ": " * 30_000,
+        "0" * 60_000,
+    ],
+)
+def test_hostile_lines_take_linear_time(text: str) -> None:
+    """The whole suite would hang here if a pattern could backtrack badly."""
+    assert len(levels([text] * 3, rules=[rule for f in FAMILIES for rule in rules_for(f.programs[0])])) == 3
