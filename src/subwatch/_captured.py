@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 
 from ._channel import Feed
 from ._drive import Drive
 from ._poller import Poller
+from ._relay import follow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,20 +124,9 @@ def _close_quietly(stdin: Any) -> None:
 
 def linger(drive: Drive) -> None:
     """Read what other processes still hold to its end, in a thread: closing it would kill them."""
-    import contextvars
-
     for channel in drive.open_channels:
         channel.capture = channel.deliver = channel.on_eof = None
-
-    def run() -> None:
-        poller = Poller()
-        drive.adopt(poller)
-        poller.run(drive)
-        if drive.monitor is not None:
-            drive.monitor.close()
-
-    name = f"subwatch-late-{drive.process.pid}"
-    threading.Thread(target=contextvars.copy_context().run, args=(run,), name=name, daemon=True).start()
+    follow(drive)
 
 
 class Talk(Captured):

@@ -58,6 +58,11 @@ class Forward:
         self.pending = data
         return not data
 
+    def restore(self) -> None:
+        """Let it block again, for somebody else to write to."""
+        if self._poll is None:
+            os.set_blocking(self.fd, True)
+
     def close(self) -> None:
         os.close(self.fd)
 

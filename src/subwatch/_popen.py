@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
 import os
 import subprocess
 import threading
@@ -16,6 +15,7 @@ from ._drive import Drive
 from ._options import split
 from ._outcome import outcome
 from ._poller import Poller
+from ._relay import follow
 from ._spawn import Child, by_name
 from ._watch import default_watch
 
@@ -157,28 +157,14 @@ class _Pump:
         drive = Drive(peer, poller, popen.channels, monitor, ending, drain=popen.drain)
         drive.on_exit = self._caught_up.set
         drive.start()
-        self._thread = threading.Thread(
-            target=contextvars.copy_context().run,
-            args=(_pump, drive, poller),
-            name=f"subwatch-{popen.pid}",
-            daemon=True,
-        )
-        self._thread.start()
+        self._thread = follow(drive, poller)
+        if self._thread is None:
+            self._caught_up.set()
 
     def catch_up(self) -> None:
         """Wait until what the child wrote before its end was handed on (at most a second)."""
         if threading.current_thread() is not self._thread:
             self._caught_up.wait(1.0)
-
-
-def _pump(drive: Drive, poller: Poller) -> None:
-    poller.run(drive)
-    while drive.open_channels:
-        poller = Poller()
-        drive.adopt(poller)
-        poller.run(drive)
-    if drive.monitor is not None:
-        drive.monitor.close()
 
 
 def run(
