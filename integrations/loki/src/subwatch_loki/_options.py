@@ -1,0 +1,140 @@
+"""Where to send to, as whom, and how much to hold: checked once, before anything runs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from subwatch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Options", "default_spool"]
+
+PUSH_PATH = "/loki/api/v1/push"
+# Characters that cannot be in a header, whoever made the credentials.
+_CONTROL = {*map(chr, range(32)), "\x7f"}
+
+
+def default_spool() -> Path:
+    """Where batches are kept by default: in the user's state directory (XDG Base Directory Specification)."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "subwatch" / "loki.spool"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the sender; see `subwatch_loki.LokiSink` for what they mean.
+
+    Credentials are in no repr.
+    """
+
+    url: str = ""
+    username: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    tenant: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    verify: bool | str = True
+    cert: str | tuple[str, str] | None = None
+    proxies: Mapping[str, str] | None = field(default=None, repr=False)
+    timeout: tuple[float, float] = (3.05, 10.0)
+    batch_bytes: int = 1024 * 1024
+    batch_seconds: float = 1.0
+    retry_min: float = 0.5
+    retry_max: float = 30.0
+    spool: Path | None = None
+    spool_bytes: int = 256 * 1024 * 1024
+    max_age: float = 7 * 86400.0
+    max_line_bytes: int = 256 * 1024
+
+    @property
+    def target(self) -> str:
+        """What tells one destination from another in a shared spool: the URL and the tenant."""
+        return f"{self.tenant}@{self.url}" if self.tenant else self.url
+
+    def scrub(self, text: str) -> str:
+        """Mask every credential in a text that is to be shown."""
+        for secret in (self.password, self.token, *self.headers.values()):
+            if secret and len(secret) > 2:
+                text = text.replace(secret, "***")
+        for proxy in (self.proxies or {}).values():
+            userinfo = urlsplit(proxy).netloc.rpartition("@")[0]
+            if userinfo:
+                text = text.replace(userinfo, "***")
+        return text
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        url: str | None = None,
+        username: str | None = None,
+        password: str | None = None,
+        token: str | None = None,
+        tenant: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | tuple[float, float] = (3.05, 10.0),
+        spool: bool | str | os.PathLike[str] | None = None,
+        **others: object,
+    ) -> Options:
+        """Check options, fill what is missing from the environment, and take credentials out of the URL.
+
+        Raises:
+            subwatch.errors.ConfigError: An option cannot work; says which and what would.
+        """
+        plain, in_url = _push_url(url or os.environ.get("LOKI_URL"))
+        username = username or os.environ.get("LOKI_USERNAME") or in_url[0]
+        password = password or os.environ.get("LOKI_PASSWORD") or in_url[1]
+        token = token or os.environ.get("LOKI_TOKEN")
+        if username and token:
+            raise ConfigError("loki: give either a username with a password, or a token, not both")
+        tenant = tenant or os.environ.get("LOKI_TENANT") or None
+        extra = {str(name): str(value) for name, value in (headers or {}).items()}
+        for what, value in {"tenant": tenant, "token": token, **extra}.items():
+            if value and not _CONTROL.isdisjoint(value):
+                raise ConfigError(f"loki: {what} holds a line break or another control character")
+        wait = (timeout, timeout) if isinstance(timeout, (int, float)) else timeout
+        path = default_spool() if spool is True else Path(spool) if spool else None
+        options = cls(
+            url=plain,
+            username=username or None,
+            password=password or None,
+            token=token or None,
+            tenant=tenant,
+            headers=extra,
+            timeout=wait,
+            spool=path,
+            **others,  # type: ignore[arg-type]
+        )
+        for name in ("batch_bytes", "batch_seconds", "retry_min", "retry_max", "spool_bytes", "max_age"):
+            if not getattr(options, name) > 0:
+                raise ConfigError(f"loki: {name} must be greater than 0, not {getattr(options, name)!r}")
+        return options
+
+
+def _push_url(url: str | None) -> tuple[str, tuple[str | None, str | None]]:
+    """Complete a URL with the path of the push API; returns it without credentials, and the credentials."""
+    if not url:
+        raise ConfigError("loki: no server: pass url=, or set LOKI_URL, for example to http://127.0.0.1:3100")
+    try:
+        parts = urlsplit(url.strip())
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        raise ConfigError("loki: the URL cannot be read; http://HOST:PORT is needed") from None
+    if parts.scheme not in ("http", "https") or not host:
+        shown = f"{parts.scheme}:..." if parts.scheme else "a URL without a scheme"
+        raise ConfigError(
+            f"loki: the URL must begin with http:// or https:// and name a host, this is {shown}"
+        )
+    netloc = f"[{host}]" if ":" in host else host
+    path = parts.path.rstrip("/")
+    if not path.endswith("/push"):
+        path += PUSH_PATH
+    plain = urlunsplit((parts.scheme, f"{netloc}:{port}" if port else netloc, path, parts.query, ""))
+    user, word = parts.username, parts.password
+    return plain, (unquote(user) if user else None, unquote(word) if word else None)

@@ -1,0 +1,229 @@
+"""Batches on their way, in memory or in the spool, and the account of whose entries have not arrived."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from subwatch_loki._encode import Batch, Owner
+    from subwatch_loki._spool import Spool
+
+    T = TypeVar("T")
+
+__all__ = ["Outbox", "say"]
+
+# Batches in memory besides the one being sent: enough to compress one while another one travels.
+ROOM = 2
+
+logger = logging.getLogger("subwatch")
+
+
+def say(level: int, message: str, *values: object) -> None:
+    """Tell something about the sink itself on the logger ``subwatch``."""
+    logger.log(level, "loki: %s", message % values)
+
+
+class Outbox:
+    """Between the thread that encodes and the thread that sends.
+
+    Args:
+        spool: Where batches wait; None to keep a few in memory, and to hold up the encoding thread beyond
+            that.
+        max_age: Seconds after which the server would refuse an entry.
+    """
+
+    def __init__(self, spool: Spool | None, max_age: float) -> None:
+        self.spool = spool
+        self._max_age_ns = int(max_age * 1e9)
+        self._spool_broken = False
+        self.closed = False
+        self.delivered = 0  # entries
+        self.lost = 0  # entries, known to be
+        self._reset()
+
+    def _reset(self) -> None:
+        self.changed = threading.Condition(threading.Lock())
+        self.failing = False  # the server cannot be reached, or is being left alone
+        self.patient = False  # the server has said how long to wait
+        self._signal = False
+        self._memory: deque[Batch] = deque()
+        self._pending: dict[Owner, int] = {}
+        self._ours: dict[int, Batch] = {}  # in the spool, without their bodies
+        self._stuck: set[int] = set()  # done with, but still in the spool: it could not be written
+
+    def forked(self) -> None:
+        """Start afresh in a forked child: everything here is the parent's."""
+        self._reset()
+        if self.spool is not None:
+            self.spool.forked()
+
+    def expect(self, owner: Owner, count: int) -> None:
+        """Take over entries of an owner into the account."""
+        with self.changed:
+            self._pending[owner] = self._pending.get(owner, 0) + count
+
+    def put(self, batch: Batch) -> None:
+        """Queue a batch; without a spool, wait until there is room."""
+        if self.spool is None or not self._store(self.spool, batch):
+            with self.changed:
+                self.changed.wait_for(lambda: self.closed or len(self._memory) < ROOM)
+                if not self.closed:
+                    self._memory.append(batch)
+                else:
+                    self._lose(batch)
+        with self.changed:
+            self._signal = self._signal or not self.failing
+            self.changed.notify_all()
+
+    def _store(self, spool: Spool, batch: Batch) -> bool:
+        gone = self._attempt(lambda: spool.add(batch))
+        if gone is None or batch.row is None:
+            return False
+        with self.changed:
+            self._ours[batch.row] = batch
+            batch.body = b""
+            for row, _ in gone:
+                old = self._ours.pop(row, None)
+                if old is not None:
+                    self._lose(old)
+        if gone:
+            number = sum(count for _, count in gone)
+            say(logging.WARNING, "the spool is full, its oldest %d entries are dropped", number)
+        return True
+
+    def _attempt(self, work: Callable[[], T]) -> T | None:
+        """Use the spool; None and one report when it does not work."""
+        try:
+            result = work()
+        except (sqlite3.Error, OSError) as error:
+            if not self._spool_broken:
+                path = self.spool and self.spool.path
+                say(logging.ERROR, "the spool %s cannot be used, memory is: %s", path, error)
+            self._spool_broken = True
+            return None
+        self._spool_broken = False
+        return result
+
+    def _lose(self, batch: Batch) -> None:
+        batch.lose(batch.count)
+        self._account(batch, batch.count)
+
+    def oldest(self, besides: Batch | None = None) -> Batch | None:
+        """The batch to send next; None when there is none, or when another process sends the spool's."""
+        while True:
+            batch = self._from_spool(besides) or self._from_memory(besides)
+            if batch is None or batch.newest >= time.time_ns() - self._max_age_ns:
+                return batch
+            batch.lose(batch.count)
+            self.done(batch, batch.count, "too_old")
+            say(logging.WARNING, "%d entries are dropped, they are older than the server takes", batch.count)
+
+    def _from_memory(self, besides: Batch | None) -> Batch | None:
+        with self.changed:
+            return next((batch for batch in self._memory if batch is not besides), None)
+
+    def _from_spool(self, besides: Batch | None) -> Batch | None:
+        spool = self.spool
+        if spool is None or not self._attempt(spool.take_turn):
+            return None
+        for row in list(self._stuck):
+            self._remove(spool, row, 0, "")
+        skip = self._stuck if besides is None or besides.row is None else {*self._stuck, besides.row}
+        batch = self._attempt(lambda: spool.oldest(skip))
+        if batch is None:
+            self._attempt(spool.end_turn)
+        elif batch.row in self._ours:
+            batch.parts = self._ours[batch.row].parts
+        return batch
+
+    def done(self, batch: Batch, lost: int = 0, reason: str = "") -> None:
+        """Take a batch off the account: delivered, but for `lost` entries."""
+        if batch.row is not None and self.spool is not None:
+            self._remove(self.spool, batch.row, lost, reason)
+        with self.changed:
+            if batch.row is None and batch in self._memory:
+                self._memory.remove(batch)
+            elif batch.row is not None:
+                self._ours.pop(batch.row, None)
+            self._account(batch, lost)
+            self.changed.notify_all()
+
+    def _remove(self, spool: Spool, row: int, lost: int, reason: str) -> None:
+        removed = self._attempt(lambda: spool.remove(row, lost, reason))
+        (self._stuck.add if removed is None else self._stuck.discard)(row)
+
+    def _account(self, batch: Batch, lost: int) -> None:
+        self.delivered += batch.count - lost
+        self.lost += lost
+        for owner, count in batch.parts:
+            left = self._pending.get(owner, 0) - count
+            if left > 0:
+                self._pending[owner] = left
+            else:
+                self._pending.pop(owner, None)
+
+    def look_around(self) -> bool:
+        """Find out what another process has sent of ours; tells whether some of it is still in the spool."""
+        spool = self.spool
+        if spool is None or not self._ours:
+            return False
+        gone = self._attempt(lambda: spool.missing(self._ours)) or set()
+        with self.changed:
+            for row in gone:
+                batch = self._ours.pop(row, None)
+                if batch is not None:
+                    self._account(batch, 0)
+            self.changed.notify_all()
+            return bool(self._ours)
+
+    def rest(self, seconds: float | None, *, failing: bool = False, patient: bool = False) -> None:
+        """Let the sending thread wait: for a batch when all is well, else for the time to try again."""
+        with self.changed:
+            self.failing, self.patient = failing, patient
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: self.closed or self._signal, seconds)
+            self._signal = False
+
+    def flush(self, owner: Owner | None, timeout: float) -> int:
+        """Wait until an owner's entries, or everybody's, have arrived or are safe in the spool.
+
+        Returns:
+            How many are neither.
+        """
+
+        def left() -> int:
+            if self.spool is not None and self.failing and not self._memory:
+                return 0  # all is on disk, and waiting would not help
+            return sum(self._pending.values()) if owner is None else self._pending.get(owner, 0)
+
+        with self.changed:
+            if not self.patient:
+                self._signal = True
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: not left(), timeout)
+            return left()
+
+    def close(self, timeout: float) -> int:
+        """Wait for delivery, then stop; what is only in memory is lost."""
+        self.flush(None, timeout)
+        with self.changed:
+            self.closed = True
+            self.changed.notify_all()
+            left = 0
+            kept = sum(batch.count for batch in self._ours.values())
+            for batch in self._memory:
+                left += batch.count
+                batch.lose(batch.count)
+            self._memory.clear()
+        if kept and self.spool is not None:
+            message = "%d records stay in the spool %s for the next run or `subwatch-loki spool drain`"
+            say(logging.WARNING, message, kept, self.spool.path)
+        return left

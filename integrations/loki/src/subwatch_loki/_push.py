@@ -1,0 +1,150 @@
+"""The only place that opens a socket: one POST of one body, and what the server said."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import requests
+import requests.auth
+import urllib3
+from logging_loki.emitter import LokiEmitterV1  # type: ignore[import-untyped]
+
+if TYPE_CHECKING:
+    from subwatch_loki._options import Options
+
+__all__ = ["Answer", "Emitter"]
+
+# Loki's longest useful answer lists ten refused entries and ends with their number.
+MAX_ANSWER = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back.
+
+    Attributes:
+        status: The HTTP status; 0 when there was no answer.
+        text: The body, or what went wrong, without credentials.
+        retry_after: Seconds that the server asks to wait (RFC 9110 section 10.2.3), or None.
+    """
+
+    status: int
+    text: str = ""
+    retry_after: float | None = None
+
+
+class _Bearer(requests.auth.AuthBase):
+    """Bearer token (RFC 6750); as `auth`, so that a ``.netrc`` cannot replace it."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class Emitter(LokiEmitterV1):  # type: ignore[misc]
+    """The emitter of python-logging-loki, with its session and authentication, for whole batches.
+
+    Its `__call__` (one blocking request for each record, without a timeout) is not used.
+
+    Args:
+        options: Where to send to, as whom.
+    """
+
+    def __init__(self, options: Options) -> None:
+        auth: Any = None
+        if options.username:
+            auth = (options.username, options.password or "")
+        elif options.token:
+            auth = _Bearer(options.token)
+        super().__init__(options.url, None, auth)
+        self._options = options
+
+    def __repr__(self) -> str:
+        return f"Emitter({self.url!r})"
+
+    @property
+    def session(self) -> requests.Session:
+        """The session, made at its first use in the sending thread."""
+        fresh = self._session is None
+        session: requests.Session = super().session
+        if fresh:
+            options = self._options
+            session.headers["User-Agent"] = "subwatch-loki"
+            session.headers.update(options.headers)
+            if options.tenant:
+                session.headers["X-Scope-OrgID"] = options.tenant
+            # Plain: VictoriaLogs takes a type with a charset for protobuf.
+            session.headers["Content-Type"] = "application/json"
+            session.headers["Content-Encoding"] = "gzip"
+            session.verify = options.verify
+            session.cert = options.cert
+            session.proxies.update(options.proxies or {})
+        return session
+
+    def push(self, body: bytes) -> Answer:
+        """Send a compressed body.
+
+        Args:
+            body: JSON, compressed with gzip.
+
+        Returns:
+            The server's answer; never raises for what the network or the server does.
+        """
+        try:
+            with (
+                _quiet(),
+                self.session.post(
+                    self.url, data=body, timeout=self._options.timeout, allow_redirects=False, stream=True
+                ) as response,
+            ):
+                text = "" if response.status_code == 204 else self._read(response)
+                wait = _seconds(response.headers.get("Retry-After"))
+                return Answer(response.status_code, self._options.scrub(text), wait)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            return Answer(0, self._options.scrub(_explain(error)))
+
+    def _read(self, response: requests.Response) -> str:
+        """The body, as much as comes in time: a status is an answer even when the text never ends."""
+        deadline = time.monotonic() + self._options.timeout[1]
+        data = b""
+        with contextlib.suppress(urllib3.exceptions.HTTPError, OSError):
+            while len(data) < MAX_ANSWER and time.monotonic() < deadline:
+                piece = response.raw.read1(MAX_ANSWER, decode_content=True)
+                if not piece:
+                    break
+                data += piece
+        return data.decode("utf-8", "replace").strip()
+
+    def forked(self) -> None:
+        """Forget the connection, which is the parent's."""
+        self._session = None
+
+
+def _quiet() -> contextlib.AbstractContextManager[object]:
+    """No spans for our own requests, where OpenTelemetry's instrumentation is loaded."""
+    utils = sys.modules.get("opentelemetry.instrumentation.utils")
+    return utils.suppress_instrumentation() if utils else contextlib.nullcontext()
+
+
+def _seconds(value: str | None) -> float | None:
+    # The other form, a date, is not worth trusting two clocks.
+    return float(value) if value is not None and value.strip().isdecimal() else None
+
+
+def _explain(error: Exception) -> str:
+    """The innermost cause, which says what happened; the outer ones repeat URLs and pools."""
+    seen = error
+    for _ in range(10):
+        reason = getattr(seen, "reason", None)
+        inner = reason if isinstance(reason, Exception) else seen.__cause__ or seen.__context__
+        if not isinstance(inner, Exception):
+            break
+        seen = inner
+    return f"{type(error).__name__}: {seen}"[:500]

@@ -1,0 +1,157 @@
+"""Fixtures for the tests of subwatch-loki."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import pathlib
+import sys
+import threading
+import time
+import urllib.parse
+import urllib.request
+import uuid
+
+import pytest
+
+
+def _load(name):
+    """Import a helper module that lies beside the tests, once."""
+    full = f"subwatch_loki_tests_{name}"
+    if full not in sys.modules:
+        spec = importlib.util.spec_from_file_location(full, pathlib.Path(__file__).with_name(f"{name}.py"))
+        sys.modules[full] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules[full]
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch):
+    for name in list(os.environ):
+        if name.startswith("LOKI_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def lokiserver():
+    """The module of the conformance server."""
+    return _load("lokiserver")
+
+
+@pytest.fixture
+def make_server(lokiserver):
+    """Start conformance servers, for tests that need faults or limits."""
+    servers = []
+
+    def make(*args, **options):
+        servers.append(lokiserver.LokiServer(*args, **options))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def server(make_server):
+    """A conformance server of the test's own."""
+    return make_server()
+
+
+class Loki:
+    """A Loki to send to and read back from: a real one, or the conformance server."""
+
+    def __init__(self, url, tenant=None):
+        self.url = url
+        self.tenant = tenant
+        self.label = f"t{uuid.uuid4().hex[:12]}"  # tests share a server, not a stream
+
+    @property
+    def options(self):
+        return {"url": self.url, "tenant": self.tenant, "labels": {"test": self.label}}
+
+    def request(self, path, data=None, headers=(), method=None):
+        headers = dict(headers)
+        if self.tenant:
+            headers.setdefault("X-Scope-OrgID", self.tenant)
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return response.status, response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+
+    def entries(self, label=None, count=None, wait=10, start=None):
+        """Entries of a test's stream, oldest first: (time, line, metadata, labels); waits until there are `count`."""
+        deadline = time.monotonic() + wait
+        while True:
+            found = self._entries(label or self.label, start or time.time_ns() - 7 * 86400 * 10**9)
+            if count is None or len(found) >= count or time.monotonic() > deadline:
+                return found
+            time.sleep(0.1)
+
+    def _entries(self, label, start):
+        found = {}
+        while True:
+            query = urllib.parse.urlencode(
+                {
+                    "query": f'{{test="{label}"}}',
+                    "start": start,
+                    "end": time.time_ns() + 3600 * 10**9,
+                    "limit": 1000,
+                    "direction": "forward",
+                }
+            )
+            flags = {"X-Loki-Response-Encoding-Flags": "categorize-labels"}
+            status, body = self.request(f"/loki/api/v1/query_range?{query}", headers=flags)
+            assert status == 200, body
+            fresh = 0
+            for stream in json.loads(body)["data"]["result"]:
+                for stamp, line, *rest in stream["values"]:
+                    metadata = (rest[0] if rest else {}).get("structuredMetadata", {})
+                    key = int(stamp), line
+                    fresh += key not in found
+                    found[key] = (int(stamp), line, metadata, stream["stream"])
+            if not fresh:
+                return sorted(found.values(), key=lambda entry: entry[0])
+            start = max(stamp for stamp, _ in found)
+
+
+@pytest.fixture(scope="session")
+def shared_url():
+    """Address of the server for tests without faults: the one given, or one of ours for the session."""
+    url = os.environ.get("SUBWATCH_TEST_LOKI_URL")
+    if url:
+        yield url.rstrip("/")
+        return
+    server = _load("lokiserver").LokiServer()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture
+def loki(shared_url):
+    return Loki(shared_url, os.environ.get("SUBWATCH_TEST_LOKI_TENANT"))
+
+
+@pytest.fixture
+def local(server):
+    """Read back from the test's own server."""
+    return Loki(server.url)
+
+
+@pytest.fixture
+def loki_at():
+    return Loki
+
+
+@pytest.fixture(autouse=True)
+def no_threads_left():
+    yield
+    deadline = time.monotonic() + 15
+    for thread in threading.enumerate():
+        if thread.name.startswith("subwatch-"):
+            thread.join(max(0.0, deadline - time.monotonic()))
+            assert not thread.is_alive(), f"{thread.name} was left behind"
