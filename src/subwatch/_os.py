@@ -10,9 +10,19 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Set
 
-__all__ = ["environment", "exit_fd", "max_rss_bytes", "open_pty", "pipe_size", "set_pipe_size", "set_window_size", "status_of"]
+__all__ = [
+    "environment",
+    "exit_fd",
+    "max_rss_bytes",
+    "open_pty",
+    "pipe_size",
+    "set_pipe_size",
+    "set_window_size",
+    "status_of",
+    "take_signal",
+]
 
 #: What a flooded pipe is enlarged to, in bytes. Only under flood: every pipe counts against the user's
 #: fs.pipe-user-pages-soft (pipe(7)).
@@ -48,9 +58,9 @@ def max_rss_bytes(ru_maxrss: int) -> int:
 
 
 def open_pty(like: int) -> tuple[int, int]:
-    """Open a pseudo-terminal of the size of the terminal `like`.
+    r"""Open a pseudo-terminal of the size and with the settings of the terminal `like`.
 
-    Output is left as the program writes it (no ``\\n`` to ``\\r\\n``): the real terminal does that, and
+    Output is left as the program writes it (no ``\n`` to ``\r\n``): the real terminal does that, and
     records and captures then hold the same bytes as through a pipe.
 
     Returns:
@@ -60,9 +70,8 @@ def open_pty(like: int) -> tuple[int, int]:
 
     master, slave = os.openpty()
     try:
-        attributes = termios.tcgetattr(slave)
+        attributes = termios.tcgetattr(like if os.isatty(like) else slave)
         attributes[1] &= ~termios.OPOST
-        attributes[3] &= ~termios.ECHO
         termios.tcsetattr(slave, termios.TCSANOW, attributes)
         set_window_size(master, like)
     except BaseException:
@@ -81,6 +90,22 @@ def set_window_size(fd: int, like: int) -> None:
         termios.tcsetwinsize(fd, (size.lines, size.columns))
     except OSError:
         pass
+
+
+def take_signal(signals: Set[int]) -> tuple[int, bool, int]:
+    """Wait for one of these signals, all of them blocked, and take it.
+
+    Returns:
+        Its number; whether the kernel sent it, as it does for keys of the terminal; and who sent it,
+        0 where that is not known. Without sigwaitinfo(2), as on macOS, it is guessed by the number.
+    """
+    import signal
+
+    if not hasattr(signal, "sigwaitinfo"):
+        number = signal.sigwait(signals)
+        return number, number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGWINCH), 0
+    info = signal.sigwaitinfo(signals)
+    return info.si_signo, info.si_code > 0, info.si_pid
 
 
 _environ: tuple[dict[bytes, bytes], dict[str, str]] | None = None

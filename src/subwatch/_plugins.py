@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .sinks import Sink, SinkLike
 
-__all__ = ["GROUP", "SinkSpec", "build", "installed", "sink"]
+__all__ = ["GROUP", "SinkSpec", "build", "factory", "installed", "sink"]
 
 GROUP = "subwatch.sinks"
 _OWN = {"logging": "LoggingSink", "jsonlines": "JsonLinesSink", "callable": "CallableSink"}
@@ -70,7 +70,13 @@ def installed() -> list[EntryPoint]:
     return [unique[key] for key in sorted(unique)]
 
 
-def _load(name: str) -> Any:
+def factory(name: str) -> Any:
+    """Import what makes the sink of this name.
+
+    Raises:
+        SinkNotFound: No such sink is installed.
+        SinkLoadError: It is installed but broken.
+    """
     if name in _OWN:
         from . import sinks
 
@@ -131,9 +137,9 @@ def build(like: SinkLike) -> tuple[Sink, bool]:
 
 
 def _make(spec: SinkSpec) -> Sink:
-    factory = _load(spec.name)
+    make = factory(spec.name)
     try:
-        made = factory(**spec.options)
+        made = make(**spec.options)
     except ConfigError:
         raise
     except TypeError as error:

@@ -1,0 +1,7 @@
+"""``python -m subwatch``."""
+
+from __future__ import annotations
+
+from ._cli import main
+
+main()

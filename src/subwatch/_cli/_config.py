@@ -1,0 +1,169 @@
+"""Settings from files and variables: where they are, what they say, and where exactly they are wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+
+from ..errors import ConfigError
+from ._options import BY_KEY, OPTIONS
+from ._values import Spec, Word, put
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+__all__ = ["Source", "find", "from_environment", "from_file"]
+
+_SINK = "SUBWATCH_SINK_"
+_OTHERS = {"SUBWATCH_CONFIG"}
+
+
+class Source:
+    """What one file, or the environment, sets.
+
+    Attributes:
+        values: Values by key.
+        sinks: Options of sinks by the sink's name; they hold for whoever names it.
+        remarks: What is odd but no error.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.sinks: dict[str, dict[str, Any]] = {}
+        self.remarks: list[str] = []
+
+
+# -- files ------------------------------------------------------------------------------------------------
+
+
+def find(start: Path, remarks: list[str]) -> Path | None:
+    """Find the file that holds here: ``subwatch.toml``, else a ``pyproject.toml`` with ``[tool.subwatch]``.
+
+    It is looked for in a folder and those above it. A file of another user (root excepted) is not taken:
+    whoever may write to /tmp must not choose where the output of root's jobs goes.
+
+    Args:
+        start: Folder to begin in.
+        remarks: Gets a line about a file that was not taken.
+    """
+    for folder in (start, *start.parents):
+        for path in (folder / "subwatch.toml", folder / "pyproject.toml"):
+            try:
+                owner = path.stat().st_uid
+                if path.name == "pyproject.toml" and b"tool.subwatch" not in path.read_bytes():
+                    continue
+            except OSError:
+                continue
+            if owner in (0, os.geteuid()):
+                return path
+            remarks.append(f"{path} is not used: it belongs to another user; to use it, say --config {path}")
+    return None
+
+
+def from_file(path: Path) -> Source:
+    """Read a file.
+
+    Raises:
+        ConfigError: It cannot be read, is no TOML, or has a wrong key or value; with its name and the line.
+    """
+    try:
+        content = path.read_text("utf-8")
+        data = tomllib.loads(content)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is no valid TOML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not encoded in UTF-8"
+        raise ConfigError(f"{path} cannot be read: {reason}") from None
+    if path.name == "pyproject.toml":
+        data = data.get("tool", {}).get("subwatch", {})
+    source = Source()
+    for key, value in data.items():
+        if key == "sink":
+            _sink_tables(source, path, content, value)
+            continue
+        option = BY_KEY.get(key)
+        if option is None:
+            raise ConfigError(f"{_place(path, content, key)}: unknown key {key!r}: {_nearest(key, [*BY_KEY, 'sink'])}")
+        try:
+            source.values[key] = option.parse(value)
+        except ConfigError as error:
+            raise ConfigError(f"{_place(path, content, key)}: {key} {error}") from None
+    return source
+
+
+def _sink_tables(source: Source, path: Path, content: str, tables: Any) -> None:
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        cure = "options of a sink stand in a table of its own, such as [sink.loki]; which sinks to use, in sinks = [...]"
+        raise ConfigError(f"{_place(path, content, 'sink')}: {cure}")
+    source.sinks = tables
+
+
+def _place(path: Path, content: str, key: str) -> str:
+    """The file, and the line on which a key is set."""
+    bare = rf"(?:{re.escape(key)}|\"{re.escape(key)}\")"
+    table = re.compile(rf"\s*\[+\s*(?:tool\.subwatch\.)?{bare}\b")
+    setting = re.compile(rf"\s*(?:tool\.subwatch\.)?{bare}\s*[.=]")
+    inside = path.name != "pyproject.toml"
+    for number, line in enumerate(content.splitlines(), 1):
+        if table.match(line) or (inside and setting.match(line)):
+            return f"{path}, line {number}"
+        if line.lstrip().startswith("["):
+            inside = line.strip().startswith("[tool.subwatch") or (inside and path.name != "pyproject.toml")
+    return str(path)
+
+
+# -- variables --------------------------------------------------------------------------------------------
+
+
+def from_environment(environ: Mapping[str, str]) -> Source:
+    """Read the variables ``SUBWATCH_KEY`` and ``SUBWATCH_SINK_NAME_OPTION``; an empty one sets nothing.
+
+    Raises:
+        ConfigError: One has a wrong value.
+    """
+    source = Source()
+    known = {option.variable: option for option in OPTIONS}
+    for name, value in sorted(environ.items()):
+        if not name.startswith("SUBWATCH_") or not value:
+            continue
+        if option := known.get(name):
+            try:
+                source.values[option.key] = option.parse(value)
+            except ConfigError as error:
+                raise ConfigError(f"variable {name} {error}") from None
+        elif name.startswith(_SINK) and "_" in name[len(_SINK) :]:
+            sink, _, key = name[len(_SINK) :].lower().partition("_")
+            put(source.sinks.setdefault(sink, {}), key, Word(value))
+        elif name not in _OTHERS and (close := get_close_matches(name, known, 1, 0.85)):
+            source.remarks.append(f"variable {name} means nothing to subwatch: did you mean {close[0]}?")
+    return source
+
+
+def _nearest(key: str, keys: list[str]) -> str:
+    close = get_close_matches(key.replace("-", "_"), keys, 1)
+    return f"did you mean {close[0]!r}?" if close else f"keys are {', '.join(sorted(keys))}"
+
+
+# -- sinks ------------------------------------------------------------------------------------------------
+
+
+def combine(spec: Spec, sources: Iterator[Source]) -> Spec:
+    """A sink with the options that files and variables set for it, under those written with its name."""
+    options: dict[str, Any] = {}
+    for source in sources:
+        _update(options, source.sinks.get(spec.name, {}))
+    _update(options, spec.options)
+    return Spec(spec.name, options)
+
+
+def _update(options: dict[str, Any], over: dict[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(options.get(key), dict):
+            _update(options[key], value)
+        else:
+            options[key] = dict(value) if isinstance(value, dict) else value

@@ -1,0 +1,106 @@
+"""The options of ``subwatch run``, in one table: flag, key of the file and variable are made from it."""
+
+from __future__ import annotations
+
+from . import _values
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+__all__ = ["BY_KEY", "GROUPS", "OPTIONS", "Option"]
+
+
+class Option:
+    """One option.
+
+    Args:
+        key: Its name in a file; the flag is ``--KEY`` and the variable ``SUBWATCH_KEY``.
+        parse: From what is written to a value.
+        help: What it does.
+        group: Heading in the help.
+        metavar: What the value is called; empty for a switch.
+        short: One-letter flag.
+        flag: Flag where it is not made from the key.
+        each: Parses one word, where the flag may be given several times.
+        library: Name of the library's option it becomes; empty when it is the command's own.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        parse: Callable[[Any], Any],
+        help: str,
+        *,
+        group: str,
+        metavar: str = "",
+        short: str = "",
+        flag: str = "",
+        each: Callable[[str], Any] | None = None,
+        library: str = "",
+    ) -> None:
+        self.key = key
+        self.parse = parse
+        self.help = help
+        self.group = group
+        self.metavar = metavar
+        self.flags = [*([short] if short else []), flag or "--" + key.replace("_", "-")]
+        self.each = each
+        self.library = library
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return f"SUBWATCH_{self.key.upper()}"
+
+
+GROUPS = {
+    "where": "where the records go",
+    "command": "what happens to the command",
+    "seen": "what you see",
+    "meaning": "what the records say",
+}
+
+OPTIONS = [
+    Option("sinks", _values.specs, "a sink, with its options; may be given several times. 'subwatch sinks' lists them",
+           group="where", metavar="NAME[:KEY=VALUE,...]", flag="--sink", short="-s", each=_values.spec),
+    Option("json", _values.text, "append every record to FILE as JSON, one object per line (- for stderr)",
+           group="where", metavar="FILE", short="-j"),
+    Option("log", _values.text, "log through Python logging to FILE, to 'syslog', or to stderr (-), there in place of the "
+           "command's own stderr", group="where", metavar="FILE", short="-l"),
+    Option("log_level", _values.level, "lowest level that is logged: debug, info (default), warning, error",
+           group="where", metavar="LEVEL"),
+    Option("log_format", _values.text, "a logging format, %%-style", group="where", metavar="FORMAT"),
+    Option("flush_timeout", _values.seconds, "how long the sinks may take to deliver at the end (default 2s)",
+           group="where", metavar="TIME", library="flush_timeout"),
+    Option("timeout", _values.seconds, "end the command after this long; the exit status is then 124",
+           group="command", metavar="TIME", short="-t"),
+    Option("idle_timeout", _values.seconds, "end it when it has written nothing to stderr for this long; status 124",
+           group="command", metavar="TIME", library="idle_timeout"),
+    Option("grace", _values.seconds, "time between SIGTERM and SIGKILL when it is to be ended (default 2s; 0 kills at once)",
+           group="command", metavar="TIME", short="-k", library="grace"),
+    Option("stop_on", _values.pattern, "end it when a line matches; that is a success, with status 0",
+           group="command", metavar="REGEX", library="stop_on"),
+    Option("tree", _values.flag, "run it in a session of its own, and end and signal all that it has started",
+           group="command", library="tree"),
+    Option("drain", _values.seconds, "wait this long, after its end, for what processes it left behind still say (default 0)",
+           group="command", metavar="TIME", library="drain"),
+    Option("quiet", _values.flag, "hold back its output, and show it only if it fails: what cron wants",
+           group="seen", short="-q"),
+    Option("verbose", _values.flag, "say at the end how it went", group="seen", short="-v"),
+    Option("pty", _values.pty, "give it a terminal as stderr, or never; by default it gets one where yours is one",
+           group="seen", library="pty"),
+    Option("tags", _values.pairs, "a label for every record; may be given several times",
+           group="meaning", metavar="KEY=VALUE", flag="--tag", each=_values.pair, library="tags"),
+    Option("watch_stdout", _values.flag, "make records of the lines on stdout too", group="meaning", library="watch_stdout"),
+    Option("tail", _values.number, "last lines to keep for the record of a failure (default 20)",
+           group="meaning", metavar="LINES", library="tail"),
+    Option("redact", _values.texts, "mask this text in every record; may be given several times (other users can see a "
+           "command line: better in a file or in SUBWATCH_REDACT)",
+           group="meaning", metavar="SECRET", each=_values.text, library="redact"),
+    Option("encoding", _values.encoding, "encoding of the command's output (default utf-8)",
+           group="meaning", metavar="NAME", library="record_encoding"),
+]  # fmt: skip
+
+BY_KEY = {option.key: option for option in OPTIONS}

@@ -1,0 +1,70 @@
+"""The sinks of one invocation: made, closed in time, and what they lost."""
+
+from __future__ import annotations
+
+import time
+
+from .. import _plugins
+from .._dispatch import sink_name
+from ._log import set_up
+from ._say import say
+from ._values import Spec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..sinks import Sink
+    from ._settings import Settings
+
+__all__ = ["Outputs"]
+
+
+class Outputs:
+    """Where the records go.
+
+    Args:
+        settings: What holds.
+
+    Attributes:
+        sinks: The sinks.
+        raw: Whether the command's stderr is to be passed on as it is; otherwise a sink shows it, and
+            nothing is shown twice.
+
+    Raises:
+        SubwatchError: A sink cannot be made.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        wanted: list[Spec] = list(settings["sinks"] or ())
+        if settings["json"]:
+            wanted.append(Spec("jsonlines", {"path": settings["json"]}))
+        log = settings["log"]
+        if log and not any(spec.name == "logging" for spec in wanted):
+            wanted.append(Spec("logging", {}))
+        self.sinks: list[Sink] = [_plugins.build(settings.sink(spec))[0] for spec in wanted]
+        names = {spec.name for spec in wanted}
+        self.raw = not ("logging" in names and log in (None, "-"))
+        self._account: Callable[[], str | None] = set_up(settings) if "logging" in names else lambda: None
+
+    def close(self, deadline: float, dropped: Mapping[str, int]) -> None:
+        """Let the sinks deliver what they have, and say what they could not.
+
+        Args:
+            deadline: Monotonic time at which it has to be over, for all of them.
+            dropped: Records that are known to be lost already, by sink.
+        """
+        lost = dict(dropped)
+        for sink in self.sinks:
+            name = sink_name(sink)
+            try:
+                left = sink.close(max(0.0, deadline - time.monotonic())) or 0
+            except Exception as error:  # noqa: BLE001 - one sink's trouble is not another's
+                say(f"sink {name} failed at its end: {type(error).__name__}")
+                continue
+            if left:
+                lost[name] = lost.get(name, 0) + left
+        for name, count in lost.items():
+            say(f"{count} record{'s' * (count != 1)} did not reach {name}")
+        if (trouble := self._account()) is not None:
+            say(trouble)

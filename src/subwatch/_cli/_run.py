@@ -1,0 +1,181 @@
+"""``subwatch run``: a command as it would run without us, and watched."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from functools import partial
+
+from .._spawn import Child, Talk
+from .._watch import Watch
+from ..errors import ConfigError
+from ._outputs import Outputs
+from ._relay import EndedBySignal, Relay
+from ._say import Messages, say
+from ._spool import Spool
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from .._monitor import Monitor
+    from ..records import Exit
+    from ._settings import Settings
+
+__all__ = ["FAULT", "run"]
+
+#: Exit statuses that are ours and not the command's, as timeout(1) and env(1) use them.
+TIMED_OUT, FAULT, NOT_EXECUTABLE, NOT_FOUND, SIGNALED = 124, 125, 126, 127, 128
+
+
+def run(settings: Settings, command: Sequence[str]) -> int:
+    """Run a command; return the exit status to end with.
+
+    Args:
+        settings: What holds.
+        command: The command and its arguments.
+
+    Raises:
+        SubwatchError: A setting or a sink is wrong; nothing was started.
+    """
+    relay = Relay()
+    messages = Messages(everything=bool(settings["verbose"]))
+    messages.install()
+    if not command:
+        raise ConfigError("no command is given: write subwatch run -- COMMAND, or see subwatch run --help")
+    job = _Job(settings, Outputs(settings))
+    try:
+        with relay.spawning():
+            job.start(list(command))
+    except EndedBySignal as early:
+        job.deliver()
+        return SIGNALED + early.number
+    except OSError as error:
+        job.deliver()
+        return _not_started(command[0], error)
+    if os.isatty(2) and not settings["quiet"]:
+        messages.hold()
+    job.go(relay)
+    status = _status(job.exit)
+    relay.ended(status)
+    messages.release()
+    job.deliver()
+    if settings["quiet"]:
+        job.show(failed=status != 0)
+    if settings["verbose"] or (settings["quiet"] and status != 0):
+        _say_last(job.exit)
+    if relay.interrupted and job.exit.signal == "SIGINT":
+        relay.die(signal.SIGINT)  # so that a shell's loop or script ends too, as it would without us
+    return status
+
+
+class _Job:
+    """One command on its way.
+
+    Args:
+        settings: What holds.
+        outputs: Where its records go.
+    """
+
+    def __init__(self, settings: Settings, outputs: Outputs) -> None:
+        self._settings = settings
+        self._outputs = outputs
+        self._spool = Spool() if settings["quiet"] else None
+        options = settings.library()
+        if not outputs.raw and "pty" not in options:
+            options["pty"] = os.isatty(2)
+        self._watch = Watch(sinks=outputs.sinks, **options)
+        self._monitor: Monitor | None = None
+
+    @property
+    def exit(self) -> Exit:
+        """The record of its end."""
+        assert self._monitor is not None
+        assert self._monitor.exit is not None
+        return self._monitor.exit
+
+    def start(self, command: list[str]) -> None:
+        """Start it.
+
+        Raises:
+            OSError: It could not be started.
+        """
+        # what the shell has opened for it (process substitution, sockets) stays open; ours is all close-on-exec
+        keywords: dict[str, Any] = {"args": command, "close_fds": False}
+        if self._spool is not None:
+            keywords.update(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        elif not self._outputs.raw:
+            keywords.update(stderr=subprocess.DEVNULL)
+        self._monitor, self._ending = self._watch.monitor({}, keywords)
+        self._monitor.run.caller = None  # that would be our own code
+        child = Child(keywords, self._monitor, direct=True)
+        for channel in child.channels:
+            channel.capture = None
+            channel.awaited = bool(self._settings["drain"])
+            if self._spool is not None:
+                channel.deliver = partial(self._spool.write, channel.name)
+        if (timeout := self._settings["timeout"]) is not None:
+            self._ending.deadline = time.monotonic() + timeout
+        self._child = child
+        self._talk = Talk(child, child.channels, self._monitor, self._ending, None)
+
+    def go(self, relay: Relay) -> None:
+        """Accompany it to its end."""
+        drive = self._talk.drive
+        relay.attach(self._child, drive, drive.poller, bool(self._settings["tree"]))
+        self._talk.run()
+        for channel in drive.open_channels:
+            _hand_over(channel.fd, channel.forward.fd if channel.forward is not None else subprocess.DEVNULL)
+
+    def deliver(self) -> None:
+        """Give the sinks the time that they have to deliver; say what was lost."""
+        given = self._settings["flush_timeout"]
+        deadline = time.monotonic() + (2.0 if given is None else given)
+        dropped: Mapping[str, int] = {}
+        if self._monitor is not None:
+            self._monitor.flush()
+            self._monitor.close()
+            dropped = self._monitor.exit.dropped if self._monitor.exit is not None else {}
+        self._outputs.close(deadline, dropped)
+
+    def show(self, *, failed: bool) -> None:
+        """Show what was held back, if that is wanted."""
+        assert self._spool is not None
+        if failed:
+            self._spool.replay()
+        self._spool.close()
+
+
+def _status(exit: Exit) -> int:
+    if exit.reason in ("timed_out", "idle"):
+        return TIMED_OUT
+    if exit.reason == "stopped":
+        return 0
+    if exit.returncode is None:
+        return FAULT
+    return exit.returncode if exit.returncode >= 0 else SIGNALED - exit.returncode
+
+
+def _not_started(program: str, error: OSError) -> int:
+    say(f"cannot run {program!r}: {error.strerror}")
+    if " " in program:
+        say("for a line of shell, write: subwatch run -- sh -c '...'")
+    return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
+
+
+def _say_last(exit: Exit) -> None:
+    if exit.tail and exit.tail[-1].ending not in ("\n", "\r\n"):
+        os.write(2, b"\n")
+    say(exit.message)
+
+
+def _hand_over(fd: int, target: int) -> None:
+    """Let cat(1) read on what processes that the command left behind write: closing it would kill them."""
+    os.set_blocking(fd, True)
+    try:
+        subprocess.Popen(["cat"], stdin=fd, stdout=target, stderr=subprocess.DEVNULL, start_new_session=True, cwd="/")
+    except OSError:
+        pass

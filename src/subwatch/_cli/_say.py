@@ -1,0 +1,63 @@
+"""What subwatch itself says: one line on stderr, ``subwatch: ...``, and only when there is something to say."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from ..sinks._logging import plain
+from ._log import MARK
+
+__all__ = ["Messages", "say"]
+
+
+def say(message: str) -> None:
+    """Write a line to stderr, if there is one."""
+    try:
+        os.write(2, f"subwatch: {plain(message)}\n".encode("utf-8", "backslashreplace"))
+    except OSError:
+        pass
+
+
+class Messages(logging.Handler):
+    """Says what subwatch reports through logging, such as a sink that fails.
+
+    While the command draws on the terminal a message waits, so as not to spoil the screen.
+
+    Args:
+        everything: Also say what libraries behind sinks log (warnings and errors).
+    """
+
+    def __init__(self, *, everything: bool) -> None:
+        super().__init__(logging.WARNING)
+        self._everything = everything
+        self._waiting: list[str] | None = None
+        self._said: set[str] = set()
+
+    def install(self) -> None:
+        """Take what is logged from now on, in place of logging's last resort."""
+        logging.getLogger().addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say a message, once."""
+        ours = record.name == "subwatch" and not hasattr(record, MARK)
+        if not ours and not self._everything or hasattr(record, MARK):
+            return
+        message = record.getMessage() if ours else f"{record.name}: {record.getMessage()}"
+        if message in self._said:
+            return
+        self._said.add(message)
+        if self._waiting is None:
+            say(message)
+        else:
+            self._waiting.append(message)
+
+    def hold(self) -> None:
+        """Keep messages from now on."""
+        self._waiting = []
+
+    def release(self) -> None:
+        """Say what was kept."""
+        waiting, self._waiting = self._waiting or [], None
+        for message in waiting:
+            say(message)

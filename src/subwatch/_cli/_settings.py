@@ -1,0 +1,118 @@
+"""All settings of one invocation: the command line over variables over a file over the defaults."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .. import _plugins
+from ..errors import ConfigError
+from . import _config, _values
+from ._options import OPTIONS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ._config import Source
+    from ._values import Spec
+
+__all__ = ["Settings", "gather"]
+
+
+class Settings:
+    """What holds, after everybody was heard.
+
+    Args:
+        sources: From the weakest to the strongest.
+
+    Attributes:
+        remarks: What is odd but no error.
+        file: The configuration file in use.
+    """
+
+    def __init__(self, sources: list[Source], file: Path | None) -> None:
+        self._sources = sources
+        self._values: dict[str, Any] = {}
+        self.file = file
+        self.remarks = [remark for source in sources for remark in source.remarks]
+        for source in sources:
+            for key, value in source.values.items():
+                before = self._values.get(key)
+                if key == "tags" and before:
+                    value = {**before, **value}
+                elif key == "redact" and before:
+                    value = [*before, *value]
+                self._values[key] = value
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values.get(key)
+
+    def library(self) -> dict[str, Any]:
+        """The options of the library that are set, sinks excepted."""
+        return {
+            option.library: self._values[option.key] for option in OPTIONS if option.library and option.key in self._values
+        }
+
+    def configured(self, name: str) -> bool:
+        """Whether a file or a variable has options for a sink."""
+        return any(name in source.sinks for source in self._sources)
+
+    def sink(self, spec: Spec) -> _plugins.SinkSpec:
+        """A sink for the library, with all options that were set for it.
+
+        Raises:
+            SinkNotFound: It is not installed.
+            SinkLoadError: It is broken.
+        """
+        if spec.name == "callable":
+            raise ConfigError("sink 'callable' takes a Python function: it is for use in code, sinks=[function]")
+        combined = _config.combine(spec, iter(self._sources))
+        annotations = _annotations(spec.name) if combined.options else {}
+        options = _values.resolve(combined.options, lambda key: annotations.get(key, ""))
+        return _plugins.sink(spec.name, **options)
+
+
+def _annotations(name: str) -> dict[str, str]:
+    """The types of a sink's arguments, as they stand in its source."""
+    import inspect
+
+    try:
+        parameters = inspect.signature(_plugins.factory(name)).parameters
+    except (TypeError, ValueError):
+        return {}
+    return {key: str(parameter.annotation) for key, parameter in parameters.items()}
+
+
+def gather(given: Mapping[str, Any], config: str | None, use_file: bool, environ: Mapping[str, str]) -> Settings:
+    """Collect the settings.
+
+    Args:
+        given: What the command line sets, by key.
+        config: A file that it names.
+        use_file: Whether a file may be used at all.
+        environ: The environment.
+
+    Raises:
+        ConfigError: Something is wrong; the message says where and what would be right.
+    """
+    sources, remarks, path = [], [], None
+    named = config or environ.get("SUBWATCH_CONFIG")
+    if use_file:
+        path = Path(named) if named else _config.find(_cwd(), remarks)
+        if path is not None:
+            sources.append(_config.from_file(path))
+    sources.append(_config.from_environment(environ))
+    line = _config.Source()
+    line.values = dict(given)
+    line.remarks = remarks
+    sources.append(line)
+    return Settings(sources, path)
+
+
+def _cwd() -> Path:
+    try:
+        return Path.cwd()
+    except OSError:  # it was removed
+        return Path(os.sep)

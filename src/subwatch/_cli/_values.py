@@ -1,0 +1,229 @@
+"""Values of options: from words on a command line or in a variable, and from TOML, to what the library takes."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+import tomllib
+
+from ..errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+__all__ = ["Spec", "flag", "literal", "number", "pair", "pairs", "pty", "seconds", "specs", "text", "texts"]
+
+_DURATION = re.compile(r"\s*(\d+\.?\d*|\.\d+)\s*(ms|s|m|h|d)?\s*")
+_UNITS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+_NAME = re.compile(r"[\w.-]+")
+
+
+def _wrong(takes: str, value: Any) -> ConfigError:
+    return ConfigError(f"takes {takes}; {value!r} is not that")
+
+
+def seconds(value: Any) -> float:
+    """A time: a number of seconds, or text such as ``"90"``, ``"1.5s"``, ``"15m"``, ``"2h"``, ``"1d"``."""
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value)):
+        return float(match[1]) * _UNITS[match[2]]
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf:
+        return float(value)
+    raise _wrong("a time such as 90, '1.5s', '15m', '2h' or '1d'", value)
+
+
+def number(value: Any) -> int:
+    """A whole number, 0 or more."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise _wrong("a whole number, 0 or more", value)
+
+
+def flag(value: Any) -> bool:
+    """True or false; as text also yes and no, on and off, 1 and 0."""
+    known = _WORDS.get(value.lower()) if isinstance(value, str) else value
+    if isinstance(known, bool):
+        return known
+    raise _wrong("true or false", value)
+
+
+def pty(value: Any) -> bool | None:
+    """True, false, or ``"auto"`` (None) to decide by the terminal."""
+    if value == "auto":
+        return None
+    try:
+        return flag(value)
+    except ConfigError:
+        raise _wrong("true, false or 'auto'", value) from None
+
+
+def text(value: Any) -> str:
+    """A text that is not empty."""
+    if isinstance(value, str) and value:
+        return value
+    raise _wrong("a text", value)
+
+
+def pattern(value: Any) -> str:
+    """A regular expression."""
+    try:
+        re.compile(text(value))
+    except re.error as error:
+        raise ConfigError(f"takes a regular expression; {value!r} is none: {error}") from None
+    return str(value)
+
+
+def encoding(value: Any) -> str:
+    """The name of an encoding."""
+    import codecs
+
+    try:
+        return codecs.lookup(text(value)).name
+    except LookupError:
+        raise _wrong("the name of an encoding such as utf-8 or latin-1", value) from None
+
+
+def level(value: Any) -> str:
+    """The name of a logging level."""
+    names = ("debug", "info", "warning", "error", "critical")
+    if isinstance(value, str) and value.lower() in names:
+        return value.lower()
+    raise _wrong("one of " + ", ".join(names), value)
+
+
+def texts(value: Any) -> list[str]:
+    """A list of texts; in one text they are separated by blanks and quoted as in a shell."""
+    if isinstance(value, str):
+        try:
+            value = shlex.split(value)
+        except ValueError as error:
+            raise ConfigError(f"cannot be split into words: {error}") from None
+    if isinstance(value, list) and all(isinstance(item, str) and item for item in value):
+        return value
+    raise _wrong("a list of texts", value)
+
+
+def pair(value: str) -> tuple[str, str]:
+    """A ``NAME=VALUE``."""
+    name, equals, rest = value.partition("=")
+    if not equals or not name:
+        raise _wrong("NAME=VALUE", value)
+    return name, rest
+
+
+def pairs(value: Any) -> dict[str, str]:
+    """Texts by name: a table, or words ``NAME=VALUE``."""
+    if isinstance(value, (str, list)):
+        return dict(pair(word) for word in texts(value))
+    if isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
+        return value
+    raise _wrong("a table of texts such as { app = \"backup\" }", value)
+
+
+# -- sinks ------------------------------------------------------------------------------------------------
+
+
+class Spec:
+    """A sink as somebody wrote it.
+
+    Attributes:
+        name: Its name.
+        options: Its options; a value in a `Word` is text that may yet mean a number.
+    """
+
+    __slots__ = ("name", "options")
+
+    def __init__(self, name: str, options: dict[str, Any]) -> None:
+        self.name = name
+        self.options = options
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Spec) and (self.name, self.options) == (other.name, other.options)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Word(str):
+    """Text from a command line or a variable, which may stand for a number, a list or a truth value."""
+
+    __slots__ = ()
+
+
+def spec(value: Any) -> Spec:
+    """A sink: ``NAME`` or ``NAME:key=value,key=value``; a comma in brackets or quotes belongs to the value."""
+    name, _, rest = text(value).partition(":")
+    if not _NAME.fullmatch(name):
+        raise _wrong("NAME or NAME:key=value,key=value", value)
+    options: dict[str, Any] = {}
+    for part in _split(rest) if rest else ():
+        key, equals, word = part.partition("=")
+        if not equals or not _NAME.fullmatch(key.strip()):
+            # the rest may hold a credential: only its beginning is shown
+            raise ConfigError(f"takes NAME:key=value,key=value; {part.partition('=')[0]!r} in {name!r} is no key=value")
+        put(options, key.strip(), Word(word))
+    return Spec(name, options)
+
+
+def specs(value: Any) -> list[Spec]:
+    """Sinks: a list, or words."""
+    return [spec(item) for item in texts(value)]
+
+
+def put(options: dict[str, Any], key: str, value: Any) -> None:
+    """Set an option; a dot in the key goes into a table (``labels.app=backup``)."""
+    *tables, last = key.split(".")
+    for table in tables:
+        options = options.setdefault(table, {})
+        if not isinstance(options, dict):
+            raise ConfigError(f"{key!r} goes into {table!r}, which has a value already")
+    options[last] = value
+
+
+def _split(words: str) -> list[str]:
+    parts, depth, quote = [""], 0, ""
+    for character in words:
+        if character == "," and not depth and not quote:
+            parts.append("")
+            continue
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "\"'" and parts[-1].endswith(("=", "[", "{", ",", " ")):
+            quote = character
+        else:
+            depth += (character in "[{") - (character in "]}" and depth > 0)
+        parts[-1] += character
+    return parts
+
+
+def literal(word: str, annotation: str = "") -> Any:
+    """What a word stands for: a TOML value (number, true, list, table, quoted text), else itself.
+
+    Args:
+        word: The word.
+        annotation: Type of the argument that it is for, as source text: where that takes a str and no
+            number, ``url=1234`` and ``key=true`` stay text.
+    """
+    bare = re.sub(r"\[.*\]", "", annotation)
+    takes = set(re.findall(r"\w+", bare))
+    if "str" in takes and not takes & {"int", "float", "bool"} and word[:1] not in {'"', "'"}:
+        return str(word)
+    try:
+        return tomllib.loads(f"value = {word}")["value"]
+    except (tomllib.TOMLDecodeError, KeyError):
+        return str(word)
+
+
+def resolve(options: dict[str, Any], annotations: Callable[[str], str]) -> dict[str, Any]:
+    """Replace the words among a sink's options by what they stand for; in tables they stay text."""
+    resolved: dict[str, Any] = {}
+    for key, value in options.items():
+        if isinstance(value, dict):
+            resolved[key] = resolve(value, lambda _: "str")
+        else:
+            resolved[key] = literal(value, annotations(key)) if isinstance(value, Word) else value
+    return resolved
