@@ -75,8 +75,8 @@ def clean(value: object, limit: int | None) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()[:limit]
 
 
-def start_attributes(run: Run, limit: int | None, command_args: bool) -> dict[str, Any]:
-    """Return what is known before the start, so that samplers see it; the most important first.
+def command_attributes(run: Run, limit: int | None, command_args: bool) -> dict[str, Any]:
+    """Return what a sampler may want to decide on, the most important first.
 
     Args:
         run: The run about to start.
@@ -84,16 +84,31 @@ def start_attributes(run: Run, limit: int | None, command_args: bool) -> dict[st
         command_args: Whether to give the (redacted) command.
 
     Returns:
-        Attributes of the span.
+        Attributes of the span at its start.
     """
-    attributes: dict[str, Any] = {
-        PROCESS_EXECUTABLE_NAME: clean(run.program, limit),
-        RUN_ID: run.id[:limit],
-    }
+    attributes: dict[str, Any] = {PROCESS_EXECUTABLE_NAME: clean(run.program, limit)}
     if command_args:
         attributes[PROCESS_COMMAND_ARGS] = [clean(arg, limit) for arg in run.argv[:_MAX_ARGS]]
         if len(run.argv) > _MAX_ARGS:
             attributes[PROCESS_ARGS_COUNT] = len(run.argv)
+    if run.tags:
+        attributes.update(_tags(run.tags, limit))
+    return attributes
+
+
+def process_attributes(run: Run, limit: int | None, pid: int | None) -> dict[str, Any]:
+    """Return the circumstances of the start, the most important first.
+
+    Args:
+        run: The run.
+        limit: Largest length of a value, in characters.
+        pid: Process id, or None when the child could not be started.
+
+    Returns:
+        Attributes of the span, to be set while the child is busy starting.
+    """
+    attributes: dict[str, Any] = {} if pid is None else {PROCESS_PID: pid}
+    attributes[RUN_ID] = run.id[:limit]
     attributes[PROCESS_WORKING_DIRECTORY] = clean(run.cwd, limit)
     attributes[PROCESS_PARENT_PID] = run.parent_pid
     if run.argv and run.argv[0][:1] == "/":
@@ -102,7 +117,6 @@ def start_attributes(run: Run, limit: int | None, command_args: bool) -> dict[st
         attributes[CODE_FILE_PATH] = clean(run.caller.file, limit)
         attributes[CODE_LINE_NUMBER] = run.caller.line
         attributes[CODE_FUNCTION_NAME] = clean(run.caller.function, limit)
-    attributes.update(_tags(run.tags, limit))
     return attributes
 
 
@@ -132,8 +146,6 @@ def exit_attributes(exit: Exit, limit: int | None) -> dict[str, Any]:
         attributes[ERROR_TYPE] = error[:limit]
     if exit.signal is not None:
         attributes[EXIT_SIGNAL] = exit.signal[:limit]
-    if exit.pid is not None:
-        attributes[PROCESS_PID] = exit.pid
     attributes[EXIT_REASON] = exit.reason[:limit]
     if exit.usage is not None:
         attributes[CPU_USER] = exit.usage.user

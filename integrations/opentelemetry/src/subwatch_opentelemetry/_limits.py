@@ -17,12 +17,11 @@ class Limits(NamedTuple):
     length: int | None
     attributes: int | None
 
-    def fit(self, attributes: dict[str, Any], keep: int = 0) -> dict[str, Any]:
-        """Return the first attributes that fit, with room for `keep` more."""
-        count = self.attributes
-        if count is None or len(attributes) <= count - keep:
+    def fit(self, attributes: dict[str, Any], others: int = 0) -> dict[str, Any]:
+        """Return the first attributes that fit beside so many others."""
+        if self.attributes is None or len(attributes) + others <= self.attributes:
             return attributes
-        return dict(islice(attributes.items(), max(count - keep, 0)))
+        return dict(islice(attributes.items(), max(self.attributes - others, 0)))
 
 
 def limits_of(instrument: object, kind: str, length: int | None) -> Limits:

@@ -120,7 +120,7 @@ class LineLog:
         attributes = {names.LOG_IOSTREAM: lines.stream[: limits.length], **self._attributes(limits.length)}
         if lines.late:
             attributes[names.LINE_LATE] = True
-        attributes = limits.fit(attributes, keep=1)
+        attributes = limits.fit(attributes, others=1)
         chosen = self._rate.choose(levels)
         emit = self._logger.emit
         for index in chosen:

@@ -18,7 +18,7 @@ from ._limits import Limits, limits_of
 from ._logs import LineLog, RateLimit
 from ._metrics import ProcessMetrics
 from ._propagation import child_environment
-from ._stream import NOTHING, SpanStream, Stream, spawning
+from ._stream import NOTHING, ROOM_LATER, SpanStream, Stream, spawning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from subwatch.records import Run
 
 SCOPE = "subwatch.opentelemetry"
-
-#: Attributes that a span gets after its start, for which the start leaves room.
-_ROOM = 10
 
 #: Set by ``suppress_instrumentation()`` and by the SDK's exporters; its name is private, the older one plain.
 _SUPPRESS = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
@@ -176,12 +173,12 @@ class OpenTelemetrySink:
 
     def _start_span(self, run: Run, parent: Context, start_ns: int) -> Span:
         limits = self._limits
-        attributes = names.start_attributes(run, limits.length, self._command_args)
+        attributes = names.command_attributes(run, limits.length, self._command_args)
         return self._tracer.start_span(
             attributes[names.PROCESS_EXECUTABLE_NAME],
             parent,
             SpanKind.CLIENT,
-            limits.fit(attributes, keep=_ROOM),
+            limits.fit(attributes, ROOM_LATER),
             start_time=start_ns,
         )
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 #: The stream whose child is about to be spawned here: the instrumentor must not trace it a second time.
 spawning: ContextVar[Stream | None] = ContextVar("subwatch_opentelemetry_spawning", default=None)
 
+#: So many attributes a span gets at most when the child is started, and when it has ended.
+_ROOM_AT_START, _ROOM_AT_EXIT = 8, 9
+ROOM_LATER = _ROOM_AT_START + _ROOM_AT_EXIT
+
 _MAX_DESCRIPTION = 256
 
 
@@ -44,6 +48,11 @@ class Stream:
         self.env = env
         self.dropped = 0
         self.spawning = True
+
+    @property
+    def wants_lines(self) -> bool:
+        """Whether lines would be looked at now."""
+        return False
 
     def emit(self, records: Start | Lines | Exit) -> None:  # noqa: ARG002 - nobody listens
         """Take note that the child is started."""
@@ -94,9 +103,14 @@ class SpanStream(Stream):
         self._metrics = metrics
         self._tail = tail
         self._events = events
-        self._pid: int | None = None
+        self._described = False
         self._active = False
         self._ended = False
+
+    @property
+    def wants_lines(self) -> bool:
+        """Whether lines would be looked at now: the SDK may be shut down, or set up, meanwhile."""
+        return self._metrics is not None or (self._log is not None and self._log.enabled())
 
     def emit(self, records: Start | Lines | Exit) -> None:
         """Take a Start, a batch of lines, or an Exit."""
@@ -112,20 +126,26 @@ class SpanStream(Stream):
 
     def close(self) -> None:
         """End the span if no exit record has."""
-        if not self._ended and self._pid is not None:
-            self._span.set_attribute(names.PROCESS_PID, self._pid)
         self._end(None)
 
     def _started(self, start: Start) -> None:
         self.spawning = False
-        self._pid = start.pid
+        self._describe(start.pid)
         if self._log is not None:
             self._log.started(start.pid)
         if self._metrics is not None:
             self._metrics.started(self._run)
             self._active = True
 
+    def _describe(self, pid: int | None) -> None:
+        """Say how it was started; not before the start, so that the child need not wait for it."""
+        if not self._described and self._span.is_recording():
+            attributes = names.process_attributes(self._run, self._limits.length, pid)
+            self._span.set_attributes(self._limits.fit(attributes, _ROOM_AT_EXIT))
+        self._described = True
+
     def _exited(self, exit: Exit) -> None:
+        self._describe(exit.pid)
         recording = self._span.is_recording()
         attributes = names.exit_attributes(exit, self._limits.length)
         # The span says it all; the log says it too where somebody is to be alarmed, or no span tells it.
