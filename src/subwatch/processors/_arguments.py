@@ -21,8 +21,8 @@ _SECRET_NAME = re.compile(
 )
 # ... unless its last word says that the value is something else: where the secret is, or a property of it.
 _ABOUT = re.compile(
-    r"(?:^no-|^(?:old)?pwd$|(?:^|[-_.])(?:file|files|path|dir|stdin|env|cmd|command|program|sock|url|uri|endpoint|name|id|fd"
-    r"|type|method|mode|length|ttl|timeout|expiry|expires|prompt|helper|provider|store|count|limit)$"
+    r"(?:^no-|^(?:old)?pwd$|(?:^|[-_.])(?:file|files|path|dir|jar|stdin|env|cmd|command|program|sock|url|uri|endpoint|name|id|fd"
+    r"|type|mechanism|method|mode|length|ttl|timeout|expiry|expires|prompt|helper|provider|store|count|limit)$"
     r"|askpass$|(?-i:(?:File|Path|Dir|Env|Type|Name)$)|^(?:desktop|xdg)[-_]session)",
     re.IGNORECASE,
 )

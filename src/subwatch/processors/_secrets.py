@@ -75,30 +75,34 @@ _NO_LETTERS = frozenset(digits + "\"' \t\\")
 _NAME_REACH = 96  # characters from the beginning of a name to its "=" or ":", blanks included
 
 
-def _ending(words: Iterable[str]) -> str:
+def _ending(words: Iterable[str], *, figure: bool) -> str:
     """Character classes for the last three characters of names that end in `words`, a suffix or a figure."""
     ends = {word[-3:] for word in (*words, *_SUFFIXES)}
-    ends |= {end[-2:] + "0" for end in ends} | {end[-1] + mark + "0" for end in ends for mark in "-_."}
+    if figure:
+        ends |= {end[-2:] + "0" for end in ends} | {end[-1] + mark + "0" for end in ends for mark in "-_."}
     places = (
         "".join(sorted({c for end in ends for c in (end[n].lower(), end[n].upper())})) for n in range(3)
     )
     return "".join(f"[{re.escape(place)}]" for place in places).replace("0", r"\d")
 
 
-_BARE_NAME = _ending([*_STRONG, "key"])
-_ANY_NAME = _ending([*_STRONG, "key", *_WEAK])
+# Colons are everywhere in logs, mostly after figures (14:00:07) or words such as "info": the first assertion
+# must throw these out. So a bare name before a colon does not end in a figure.
+_BARE_NAME = _ending([*_STRONG, "key"], figure=False)
+_ANY_NAME = _ending([*_STRONG, "key", *_WEAK], figure=True)
+_LAST_OF_BARE = _BARE_NAME.rpartition("[")[2][:-1]
+_LAST_OF_ANY = _ANY_NAME.rpartition("[")[2][:-1]
 _EQUALS = re.compile(
-    rf"""=(?<=[{_ANY_NAME.rpartition("[")[2][:-1]}"' \t]=)(?:(?<={_ANY_NAME}=)|"""
-    rf"""(?<={_ANY_NAME}["' \t]=)|(?<=[\\"' \t]["' \t]=))"""
+    rf"""=(?<=[{_LAST_OF_ANY}"' \t]=)(?:(?<={_ANY_NAME}=)(?<!pid=)"""
+    rf"""|(?<={_ANY_NAME}["' \t]=)|(?<=[\\"' \t]["' \t]=))"""
 )
 _COLON = re.compile(
-    rf""":(?<=[{_BARE_NAME.rpartition("[")[2][:-1]} \t]:)(?:(?<={_BARE_NAME}:)|"""
-    rf"""(?<=[ \t]:)(?:(?<={_ANY_NAME}[ \t]:)|(?<=["' \t][ \t]:)))"""
+    rf""":(?<=[{_LAST_OF_BARE} \t]:)(?:(?<={_BARE_NAME}:)"""
+    rf"""|(?<=[ \t]:)(?:(?<={_BARE_NAME}[ \t]:)|(?<=["' \t][ \t]:)))"""
 )
 _DOUBLE_QUOTED, _SINGLE_QUOTED = (
     re.compile(rf"{quote}:(?:(?<={_ANY_NAME}{quote}:)|(?<=\\{quote}:))") for quote in "\"'"
 )
-
 
 # A closing mark or separator ends a bare value if a blank, the end or the next name follows.
 _MARKS = r"""[,;&"'`)\]}>]"""
@@ -144,10 +148,10 @@ def _named_values(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
         if text[at] == "=":
             if name in ("PWD", "OLDPWD"):
                 continue  # the shell's working directory
-        elif not quoted and (
-            kind == "weak" or (before in ("/", "\\") and text[at + 1 : at + 2] in (" ", "\t"))
-        ):
-            continue  # prose ("auth: ok"), a path in an error message ("/etc/passwd: not found")
+        elif not quoted and (kind == "weak" or name[-1] in digits):
+            continue  # prose ("auth: ok")
+        elif not quoted and before in ("/", "\\") and text[at + 1 : at + 2] in (" ", "\t"):
+            continue  # a path in an error message ("/etc/passwd: not found")
         span = _value(text, at + 1, kind == "eol", before if before in ('"', "'") and not quoted else "")
         if span is not None:
             covered = max(covered, span[1])
@@ -170,7 +174,7 @@ def _value(text: str, at: int, to_end: bool, quote: str) -> Span | None:
     quote = match["quote"] if kind == "nested" else text[start - 1]
     if start == end < len(text):
         return None
-    backslashes = len(text[start:end]) - len(text[start:end].rstrip("\\"))
+    backslashes = (end - start - len(text[start:end].rstrip("\\"))) % 8  # an escape may be cut in two
     return (start, end, f"password={quote}x" + "\\" * backslashes)
 
 

@@ -179,6 +179,11 @@ class Redactor:
 
     def _spans(self, text: str) -> list[Span]:
         found = find_spans(text)
+        if self._literals:
+            found += self._literal_spans(text)
+        return found
+
+    def _literal_spans(self, text: str) -> Iterator[Span]:
         for gates, literal in self._literals:
             for gate in gates:
                 if gate not in text:
@@ -186,17 +191,11 @@ class Redactor:
             else:
                 at = text.find(literal)
                 while at >= 0:
-                    found.append((at, at + len(literal), ""))
+                    yield (at, at + len(literal), "")
                     at = text.find(literal, at + 1)
-        return found
 
     def _known(self, text: str) -> str:
-        found = [
-            (match.start(), match.end())
-            for _, literal in self._literals
-            for match in re.finditer(re.escape(literal), text)
-        ]
-        return _mask(text, found)
+        return self._filtered(_mask(text, [(start, end) for start, end, _ in self._literal_spans(text)]))
 
     def _filtered(self, text: str) -> str:
         if self._filter is None:
