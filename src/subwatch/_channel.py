@@ -7,6 +7,8 @@ import os
 import select
 import stat
 
+from ._dispatch import report
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,12 +27,13 @@ class Forward:
     of them): it is written to when poll(2) says so, PIPE_BUF bytes at a time, which then cannot block.
     """
 
-    __slots__ = ("_chunk", "_poll", "broken", "fd", "pending")
+    __slots__ = ("_chunk", "_failed", "_poll", "broken", "fd", "pending")
 
     def __init__(self, fd: int, *, ours: bool = False) -> None:
         self.fd = fd
         self.pending = b""
         self.broken = False
+        self._failed = False
         self._chunk = select.PIPE_BUF
         self._poll: select.poll | None = None
         if ours:
@@ -52,9 +55,13 @@ class Forward:
                 data = data[os.write(self.fd, data[: self._chunk]) :]
         except (BlockingIOError, InterruptedError):
             pass
-        except OSError:  # nobody reads it any more, or the disk is full: the child would have been told
-            self.broken = True
+        except OSError as error:
             data = b""
+            if error.errno == errno.EPIPE:  # nobody reads it any more: the child is told so when it goes on
+                self.broken = True
+            elif not self._failed:  # the disk is full, the terminal is gone: not the child's fault
+                self._failed = True
+                report("what a child writes is lost to the place it should go to: %s", error)
         self.pending = data
         return not data
 

@@ -278,11 +278,11 @@ class Drive:
         return self.ending.reason is not None and self.process.group_alive()
 
     def _plan(self, now: float) -> None:
-        at = self.ending.next() if self.exited_at is None else None
-        if self.exited_at is not None:
+        at: float | None = None  # from now on only descriptors matter
+        if self.exited_at is None:
+            at = self.ending.next() if self._exit_fd is not None else now + _TICK
+        elif not self.settled:
             at = now + _TICK if self._group_waits() else self.exited_at + self._drain
-        elif self._exit_fd is None:
-            at = now + _TICK
         for channel in self.channels:
             if channel.resting:
                 at = channel.last + _REST if at is None else min(at, channel.last + _REST)
