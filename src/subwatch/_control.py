@@ -114,9 +114,13 @@ class Backlog(_Control):
         return self._dropped if self._capacity == self._CLAIMED else 0
 
     def emit(self, records: Start | Lines | Exit) -> None:
+        if self.ended:
+            return
         with self._lock:
             self._batches.append(records)
-            if type(records) is Lines:
+            if isinstance(records, Exit):
+                self.ended = True  # whoever iterates must not wait for what another process may say
+            elif type(records) is Lines:
                 self._size += records.size
                 while self._size > self._capacity and self._drop():
                     pass

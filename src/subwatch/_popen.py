@@ -78,7 +78,7 @@ class Popen(Child):
         return result
 
     def records(self) -> Iterator[Start | Line | Exit]:
-        """Iterate over the child's records, live, from its start.
+        """Iterate over the child's records, live, from its start to its exit; late lines go to the sinks alone.
 
         What waits to be taken is bounded (16 MiB): beyond that the oldest lines give way, and the exit
         record counts them under ``records``. To be called once.

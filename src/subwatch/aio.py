@@ -172,7 +172,7 @@ class Process(_Process):
     _transport: _Transport
 
     async def records(self) -> AsyncIterator[Start | Line | Exit]:
-        """Iterate over the child's records, live, from its start.
+        """Iterate over the child's records, live, from its start to its exit; late lines go to the sinks alone.
 
         What waits to be taken is bounded (16 MiB): beyond that the oldest lines give way, and the exit
         record counts them under ``records``. To be called once.
