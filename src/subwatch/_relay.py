@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ._channel import Channel, Forward
     from ._drive import Drive
 
-__all__ = ["follow"]
+__all__ = ["follow", "relay"]
 
 _PATIENCE = 2.0  # seconds for all threads together to let go; a sink may hold one
 
@@ -122,14 +122,14 @@ def _hand_over(drive: Drive) -> None:
         if _live.pop(drive, None) is None:
             return
     for channel in drive.open_channels:
-        _relay(channel)
+        relay(channel)
     if not drive.settled and drive.monitor is not None:
         drive.settled = True
         drive.monitor.exited(drive, drained=False)
 
 
-def _relay(channel: Channel) -> None:
-    """Start a ``cat`` from a channel to where it leads."""
+def relay(channel: Channel) -> None:
+    """Give an open channel to a ``cat`` that reads it and writes to where it leads."""
     forward = channel.forward
     os.set_blocking(channel.fd, True)
     if forward is not None:
