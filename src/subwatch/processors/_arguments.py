@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
+from ._secrets import compiled
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["redact_arguments", "sensitive_name"]
 
 # A name is secret when one of these words stands in it, bounded by "-", "_", "." or capitals ...
-_SECRET_NAME = re.compile(
-    r"pass(?:word|wd|wort|phrase|code)|(?:^|[-_.]|(?<=[a-z])(?-i:(?=[A-Z])))(?:pass|pwd|pw|auth|authorization|jwt|otp|sas|sig|signature)(?![a-z])"
+_SENSITIVE = (
+    r"(?i)pass(?:word|wd|wort|phrase|code)|(?:^|[-_.]|(?<=[a-z])(?-i:(?=[A-Z])))(?:pass|pwd|pw|auth|authorization|jwt|otp|sas|sig|signature)(?![a-z])"
     r"|secrets?(?![a-z])|token(?![a-z])|credentials?(?![a-z])|cookie(?![a-z])"
     r"|(?:api|access|account|secret|private|encryption|signing|master|shared|auth|client|service|storage|deploy"
-    r"|session)[-_. ]?key(?![a-z])|session[-_]?id$|(?<![a-z])session$",
-    re.IGNORECASE,
+    r"|session)[-_. ]?key(?![a-z])|session[-_]?id$|(?<![a-z])session$"
 )
 # ... unless its last word says that the value is something else: where the secret is, or a property of it.
-_ABOUT = re.compile(
-    r"(?:^no-|^(?:old)?pwd$|(?:^|[-_.])(?:file|files|path|dir|jar|stdin|env|cmd|command|program|sock|url|uri|endpoint|name|id|fd"
+_ABOUT = (
+    r"(?i)(?:^no-|^(?:old)?pwd$|(?:^|[-_.])(?:file|files|path|dir|jar|stdin|env|cmd|command|program|sock|url|uri|endpoint|name|id|fd"
     r"|type|mechanism|method|mode|length|ttl|timeout|expiry|expires|prompt|helper|provider|store|count|limit)$"
-    r"|askpass$|(?-i:(?:File|Path|Dir|Env|Type|Name)$)|^(?:desktop|xdg)[-_]session)",
-    re.IGNORECASE,
+    r"|askpass$|(?-i:(?:File|Path|Dir|Env|Type|Name)$)|^(?:desktop|xdg)[-_]session)"
 )
-_OPTION = re.compile(r"(?:--?|/)([\w.-]+)\Z")
-_ASSIGNED = re.compile(r"((?:--?|/)?(?:[\w.-]+=)??([\w.-]+)[=:])(.+)\Z", re.DOTALL)
-_FLAG = re.compile(r"-[A-Za-z]|--[a-z][\w-]*(?:=.*)?", re.DOTALL)
-_CONNECTION = re.compile(
+_OPTION = r"(?:--?|/)([\w.-]+)\Z"
+_ASSIGNED = r"(?s)((?:--?|/)?(?:[\w.-]+=)??([\w.-]+)[=:])(.+)\Z"
+_FLAG = r"(?s)-[A-Za-z]|--[a-z][\w-]*(?:=.*)?"
+_CONNECTION = (
     r"(?i)[\s;&](?:user ?(?:id|name)?|uid|host|hostaddr|server|data source|port|db|dbname|database"
     r"|initial catalog|ssl\w+|connect_timeout|application_name|options|service|endpointsuffix|encrypt)\s*="
 )
@@ -72,15 +71,13 @@ _USER_OPTIONS = {
 _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "ash", "fish", "su"))
 _PROGRAMS = _JOINED.keys() | _LOGIN | _USER_OPTIONS.keys() | _SHELLS | {"openssl", "htpasswd", "ssh", "scp"}
 # `--password` of these takes no value: it asks.
-_PROMPTING = re.compile(
-    r"psql|pg_\w+|(?:create|drop|vacuum|reindex|cluster)(?:db|user)|mysql\w*|mariadb[\w-]*"
-)
+_PROMPTING = r"psql|pg_\w+|(?:create|drop|vacuum|reindex|cluster)(?:db|user)|mysql\w*|mariadb[\w-]*"
 
 
 @lru_cache(1024)
 def sensitive_name(name: str) -> bool:
     """Whether an option or variable of this name holds a secret."""
-    return _SECRET_NAME.search(name) is not None and _ABOUT.search(name) is None
+    return compiled(_SENSITIVE).search(name) is not None and compiled(_ABOUT).search(name) is None
 
 
 def redact_arguments(
@@ -115,11 +112,11 @@ def _public_part(program: str, login: bool, before: str, word: str) -> str | Non
     """How `word` begins before its secret, which goes on to the end of the word; None if there is none."""
     if before == _SEPARATE.get(program) or (login and program in _LOGIN and before == "-p"):
         return ""
-    option = _OPTION.match(before)
-    if option is not None and sensitive_name(option[1]) and not _FLAG.fullmatch(word):
+    option = compiled(_OPTION).match(before)
+    if option is not None and sensitive_name(option[1]) and not compiled(_FLAG).fullmatch(word):
         if program == "openssl":  # pass:VALUE, but also file:PATH, env:NAME, stdin
             return "pass:" if word.startswith("pass:") else None
-        if not (before == "--password" and _PROMPTING.fullmatch(program)):
+        if not (before == "--password" and compiled(_PROMPTING).fullmatch(program)):
             return ""
     joined = _JOINED.get(program) or ("-p" if login and program in _LOGIN else None)
     if joined is not None and len(word) > 2 and word.startswith(joined):
@@ -130,10 +127,10 @@ def _public_part(program: str, login: bool, before: str, word: str) -> str | Non
     for user in users:
         if word.startswith(user) and len(word) > len(user) and (user[1] != "-" or word[len(user)] == "="):
             return _user(word)
-    assigned = _ASSIGNED.match(word)
+    assigned = compiled(_ASSIGNED).match(word)
     if assigned is not None and sensitive_name(assigned[2]):
         script = program in _SHELLS and before.startswith("-") and before.endswith("c")
-        if not script and not _CONNECTION.search(assigned[3]):
+        if not script and not compiled(_CONNECTION).search(assigned[3]):
             return assigned[1]
     return None
 

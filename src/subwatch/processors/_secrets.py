@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache, partial
-from string import ascii_letters, digits
-from typing import TYPE_CHECKING, NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["BARE", "BEGIN_KEY", "HEADER", "PARTIAL", "RULES", "Rule", "Span", "find_spans"]
+__all__ = ["BARE", "BEGIN_KEY", "HEADER", "PARTIAL", "RULES", "Rule", "Span", "compiled", "find_spans"]
 
 #: Start, end, and a text after which a secret of the same kind goes on; empty if this one has ended.
 Span = tuple[int, int, str]
@@ -64,14 +63,18 @@ _KEYS = (
 _WEAK = ("auth", "jwt", "otp", "pass", "pwd", "sas", "session", "sessionid", "session_id", "sig", "signature")
 _SUFFIXES = ("base", "confirmation", "hash", "new", "old", "prod", "value")
 
-_NAME = re.compile(
+#: Patterns are compiled when a text first passes their gates: most never are.
+compiled = lru_cache(None)(re.compile)
+
+_NAME = (
     rf"(?:(?i:(?P<eol>authorization|cookie)|(?P<strong>{'|'.join(_STRONG)}|(?:{'|'.join(_KEYS)})[-_. ]?key))"
     rf"|(?i:(?<![a-z])(?:{'|'.join(_WEAK)}))|(?<=[a-z])(?:{'|'.join(word.title() for word in _WEAK)}))"
     rf"(?i:[-_.]?(?:\d|{'|'.join(_SUFFIXES)}))?\Z"
 )
-_NAME_CHARACTERS = ascii_letters + digits + "_.-"
+_FIGURES = "0123456789"
+_NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_.-" + _FIGURES
 _LAST_THREE = frozenset(name[-3:] for name in (*_STRONG, "key", *_WEAK, *_SUFFIXES))
-_NO_LETTERS = frozenset(digits + "\"' \t\\")
+_NO_LETTERS = frozenset(_FIGURES + "\"' \t\\")
 _NAME_REACH = 96  # characters from the beginning of a name to its "=" or ":", blanks included
 
 
@@ -92,16 +95,16 @@ _BARE_NAME = _ending([*_STRONG, "key"], figure=False)
 _ANY_NAME = _ending([*_STRONG, "key", *_WEAK], figure=True)
 _LAST_OF_BARE = _BARE_NAME.rpartition("[")[2][:-1]
 _LAST_OF_ANY = _ANY_NAME.rpartition("[")[2][:-1]
-_EQUALS = re.compile(
+_EQUALS = (
     rf"""=(?<=[{_LAST_OF_ANY}"' \t]=)(?:(?<={_ANY_NAME}=)(?<!pid=)"""
     rf"""|(?<={_ANY_NAME}["' \t]=)|(?<=[\\"' \t]["' \t]=))"""
 )
-_COLON = re.compile(
+_COLON = (
     rf""":(?<=[{_LAST_OF_BARE} \t]:)(?:(?<={_BARE_NAME}:)"""
     rf"""|(?<=[ \t]:)(?:(?<={_BARE_NAME}[ \t]:)|(?<=["' \t][ \t]:)))"""
 )
 _DOUBLE_QUOTED, _SINGLE_QUOTED = (
-    re.compile(rf"{quote}:(?:(?<={_ANY_NAME}{quote}:)|(?<=\\{quote}:))") for quote in "\"'"
+    (rf"{quote}:(?:(?<={_ANY_NAME}{quote}:)|(?<=\\{quote}:))") for quote in "\"'"
 )
 
 # A closing mark or separator ends a bare value if a blank, the end or the next name follows.
@@ -109,27 +112,27 @@ _MARKS = r"""[,;&"'`)\]}>]"""
 _BARE_VALUE = (
     rf"""(?:[^\s,;&"'`)\]}}>]|{_MARKS}(?!{_MARKS}{{0,8}}+(?:\s|\Z|["']?[\w.-]{{1,40}}+["']?\s?[=:])))++"""
 )
-_VALUE = re.compile(
+_VALUE = (
     r"""[:=>]{0,2}+[ \t]*+(?:[\[(]{0,2}+[bBrRuUfF]{0,2}+(?:"""
     r""""(?P<double>[^"\\\r\n]*+(?:\\[^\r\n][^"\\\r\n]*+)*+\\?+)"""
     r"""|'(?P<single>[^'\\\r\n]*+(?:(?:\\[^\r\n]|'')[^'\\\r\n]*+)*+\\?+)"""
     r"""|(?P<quote>\\{1,7}+["'])(?P<nested>(?:[^\\\r\n]|(?!(?P=quote))\\{1,8}+["']?+)*+))"""
     rf"""|(?![\[({{]{{1,3}}(?:["'\s]|\Z))(?P<bare>{_BARE_VALUE}))"""
 )
-_EOL = re.compile(r"[:=]?+[ \t]*+(?P<bare>[^\s\"'][^\r\n]*+)")
+_EOL = r"[:=]?+[ \t]*+(?P<bare>[^\s\"'][^\r\n]*+)"
 
 
 @lru_cache(4096)  # programs name few things again and again
 def _kind(name: str) -> str:
     """How sure this names a secret: ``"eol"`` (a header), ``"strong"``, ``"weak"``, or ``""`` for no."""
-    match = _NAME.search(name)
+    match = compiled(_NAME).search(name)
     return "" if match is None else match.lastgroup or "weak"
 
 
-def _named_values(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
+def _named_values(pattern: str, text: str) -> Iterator[Span]:
     """Find the values in ``NAME=VALUE``, ``NAME: VALUE`` and ``"NAME": "VALUE"``."""
     covered = 0
-    for delimiter in pattern.finditer(text):
+    for delimiter in compiled(pattern).finditer(text):
         at = delimiter.end() - 1
         if at + 1 < covered and text[at + 1] not in "\"'\\":
             continue  # inside of a value that goes on: what is named here is masked already
@@ -148,7 +151,7 @@ def _named_values(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
         if text[at] == "=":
             if name in ("PWD", "OLDPWD"):
                 continue  # the shell's working directory
-        elif not quoted and (kind == "weak" or name[-1] in digits):
+        elif not quoted and (kind == "weak" or name[-1] in _FIGURES):
             continue  # prose ("auth: ok")
         elif not quoted and before in ("/", "\\") and text[at + 1 : at + 2] in (" ", "\t"):
             continue  # a path in an error message ("/etc/passwd: not found")
@@ -160,12 +163,12 @@ def _named_values(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
 
 def _value(text: str, at: int, to_end: bool, quote: str) -> Span | None:
     """The value that stands at `at`; that of a header goes to the end of its line, or to `quote`."""
-    if to_end and (match := _EOL.match(text, at)):
+    if to_end and (match := compiled(_EOL).match(text, at)):
         start, end = match.span("bare")
         if quote and (stop := text.find(quote, start, end)) >= 0:
             return (start, stop, "")
         return (start, end, quote + HEADER)
-    match = _VALUE.match(text, at)
+    match = compiled(_VALUE).match(text, at)
     if match is None or not (kind := match.lastgroup):
         return None
     start, end = match.span(kind)
@@ -178,27 +181,27 @@ def _value(text: str, at: int, to_end: bool, quote: str) -> Span | None:
     return (start, end, f"password={quote}x" + "\\" * backslashes)
 
 
-def _groups(pattern: re.Pattern[str], text: str, reopen: str = BARE) -> Iterator[Span]:
+def _groups(pattern: str, text: str) -> Iterator[Span]:
     """Find what the pattern's groups match, by the number of the group."""
-    for match in pattern.finditer(text):
+    for match in compiled(pattern).finditer(text):
         start, end = match.span(match.lastindex or 0)
-        yield (start, end, reopen)
+        yield (start, end, BARE)
 
 
 def _private_keys(text: str) -> Iterator[Span]:
     """Find private keys in PEM form, from their first to their last line."""
     at = 0
-    while match := _PEM_BEGIN.search(text, at):
-        ending = _PEM_END.search(text, match.end())
+    while match := compiled(_PEM_BEGIN).search(text, at):
+        ending = compiled(_PEM_END).search(text, match.end())
         at = ending.end() if ending else len(text)
         yield (match.start(), at, "" if ending else BEGIN_KEY)
 
 
-_PEM_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----")
-_PEM_END = re.compile(r"-----END [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----")
+_PEM_BEGIN = r"-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----"
+_PEM_END = r"-----END [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----"
 
 
-class Rule(NamedTuple):
+class Rule:
     """Where one kind of secret stands.
 
     Attributes:
@@ -208,14 +211,17 @@ class Rule(NamedTuple):
         find: Finds the spans in a text of any number of lines.
     """
 
-    name: str
-    gates: str
-    needle: str
-    find: Callable[[str], Iterator[Span]]
+    __slots__ = ("find", "gates", "name", "needle")
+
+    def __init__(self, name: str, gates: str, needle: str, find: Callable[[str], Iterator[Span]]) -> None:
+        self.name = name
+        self.gates = gates
+        self.needle = needle
+        self.find = find
 
 
 def _shape(pattern: str) -> Callable[[str], Iterator[Span]]:
-    return partial(_groups, re.compile(pattern))
+    return partial(_groups, pattern)
 
 
 _AUTHORITY = r"[^\s/?#\"<>]"
@@ -264,19 +270,17 @@ RULES = (
 )
 
 #: The beginning of a token, or of a URL, at the end of a text: group 1 or 2 may turn out to be secret.
-PARTIAL = re.compile(
-    rf"(?:(?:{'|'.join(literal + before for _, literal, before, _ in _SHAPES)})([\w-]*+)|://({_AUTHORITY}*+))\Z"
-)
+PARTIAL = rf"(?:(?:{'|'.join(literal + before for _, literal, before, _ in _SHAPES)})([\w-]*+)|://({_AUTHORITY}*+))\Z"
 
 
 def find_spans(text: str) -> list[Span]:
     """Find what to mask in `text`, by all rules; in no order, possibly overlapping."""
     found: list[Span] = []
-    for _, gates, needle, find in RULES:
-        for gate in gates:
+    for rule in RULES:
+        for gate in rule.gates:
             if gate not in text:
                 break
         else:
-            if not needle or needle in text:
-                found += find(text)
+            if rule.needle in text:
+                found += rule.find(text)
     return found

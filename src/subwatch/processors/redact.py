@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from binascii import b2a_base64
-from typing import TYPE_CHECKING
 
 from ._arguments import redact_arguments, sensitive_name
-from ._secrets import BARE, BEGIN_KEY, HEADER, PARTIAL, find_spans
+from ._secrets import BARE, BEGIN_KEY, HEADER, PARTIAL, compiled, find_spans
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -26,9 +25,9 @@ _SHORTEST = 6  # characters of a value from the environment; shorter ones are wo
 _HARMLESS = frozenset(
     ("default", "disabled", "enabled", "optional", "password", "required", "secret", "trust")
 )
-_CONTENT = re.compile(r"[^\r\n]+")
-_HEX = re.compile(r"%..")
-_ENDINGS = re.compile(r"\r\n|\n|\r")
+_CONTENT = r"[^\r\n]+"
+_HEX = r"%.."
+_ENDINGS = r"\r\n|\n|\r"
 # Commonest characters last: whether a rare one occurs at all is the cheapest question to ask.
 _COMMON = "zqxjkvbwygfmpdculhrsnioate0123456789._-:/ "
 
@@ -137,7 +136,7 @@ class Redactor:
         """
         tail = text[-_REACH:]
         held = max((_overlap(tail, literal) for _, literal in self._literals), default=0)
-        match = PARTIAL.search(tail)
+        match = compiled(PARTIAL).search(tail)
         if match is not None:
             held = max(held, len(tail) - match.start(match.lastindex or 0))
         return len(text) - held
@@ -172,7 +171,7 @@ class Redactor:
         if len(text) <= _REACH:
             return text
         tail = text.rstrip(" \t")[-_REACH:] + " " * text.endswith((" ", "\t"))
-        authority = PARTIAL.search(text)
+        authority = compiled(PARTIAL).search(text)
         if authority is not None and len(text) - authority.start() > _REACH:
             return "://x:" + tail
         return tail
@@ -201,7 +200,7 @@ class Redactor:
         if self._filter is None:
             return text
         filtered = self._filter(text)
-        if _ENDINGS.findall(filtered) != _ENDINGS.findall(text):
+        if compiled(_ENDINGS).findall(filtered) != compiled(_ENDINGS).findall(text):
             return _withhold(text)
         return filtered
 
@@ -221,7 +220,7 @@ def _mask(text: str, found: Iterable[tuple[int, int]]) -> str:
         if secret:
             pieces += (
                 text[shown : max(start, 0)],
-                MASK if secret.isprintable() else _CONTENT.sub(MASK, secret),
+                MASK if secret.isprintable() else compiled(_CONTENT).sub(MASK, secret),
             )
             shown = end
     pieces.append(text[shown:])
@@ -229,7 +228,7 @@ def _mask(text: str, found: Iterable[tuple[int, int]]) -> str:
 
 
 def _withhold(text: str) -> str:
-    return _CONTENT.sub(FAILED, text)
+    return compiled(_CONTENT).sub(FAILED, text)
 
 
 def _overlap(text: str, literal: str) -> int:
@@ -244,7 +243,7 @@ def _literals(secrets: Iterable[str]) -> list[tuple[str, str]]:
     """The forms in which the secrets may occur, longest first, each with its characters, rarest first."""
     forms: set[str] = set()
     for secret in secrets:
-        lines = [line for line in _ENDINGS.split(secret) if line.strip("* \t")]
+        lines = [line for line in compiled(_ENDINGS).split(secret) if line.strip("* \t")]
         forms.update(lines if len(lines) < 2 else (line for line in lines if len(line) >= _SHORTEST))
         forms.update(form for form in _forms(secret) if len(form) >= _SHORTEST)
     return sorted(
@@ -261,7 +260,11 @@ def _forms(secret: str) -> Iterator[str]:
             quoted = "".join(
                 chr(b) if (chr(b).isalnum() and b < 128) or b in b"-._~" + safe else f"%{b:02X}" for b in raw
             )
-            yield from (quoted, quoted.replace("%20", "+"), _HEX.sub(lambda match: match[0].lower(), quoted))
+            yield from (
+                quoted,
+                quoted.replace("%20", "+"),
+                compiled(_HEX).sub(lambda match: match[0].lower(), quoted),
+            )
         yield from (form for form in (_json(secret), repr(secret)[1:-1]) if "\n" not in form)
     if not secret.isascii():
         yield raw.decode("utf-8", "backslashreplace")  # as the lines of a child are decoded
