@@ -2,10 +2,55 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+from pathlib import Path
+
 import hypothesis
+import pytest
 
 # A busy machine must not fail a property.
 hypothesis.settings.register_profile(
     "subwatch", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("subwatch")
+
+
+def helper(name):
+    """Import a module that lies beside the tests (importlib mode has no sys.path entry for them)."""
+    full = f"subwatch_tests_{name}"
+    if full not in sys.modules:
+        spec = importlib.util.spec_from_file_location(full, Path(__file__).parent / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[full] = module
+        spec.loader.exec_module(module)
+    return sys.modules[full]
+
+
+@pytest.fixture
+def helpers():
+    """The module `fronts`."""
+    return helper("fronts")
+
+
+@pytest.fixture(params=helper("fronts").FRONTS)
+def front(request):
+    """`run`, `Popen` and `aio.run`, called alike."""
+    return helper("fronts").Front(request.param)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "shared_children: children of a shared fixture come and go, so leaks are not looked for")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(request):
+    """Fail a test that leaves descriptors, threads, tasks or children behind."""
+    if request.node.get_closest_marker("shared_children"):
+        yield
+        return
+    leaks = helper("leaks")
+    before = leaks.state()
+    yield
+    left = leaks.left_behind(before)
+    assert not left, f"left behind: {left}"

@@ -18,6 +18,8 @@ import pytest
 
 import subwatch
 
+pytestmark = pytest.mark.shared_children
+
 SUITE = Path(__file__).parent / "cpython" / "suite.py"
 SYNC, ASYNC = "test.test_subprocess", "test.test_asyncio.test_subprocess"
 CLASSES = [
