@@ -108,7 +108,7 @@ def build() -> argparse.ArgumentParser:
                      description=_RUN, epilog=_EXAMPLES, **common)  # fmt: skip
     _add_run(run)
     commands._name_parser_map["run"] = run
-    commands._choices_actions.append(commands._ChoicesPseudoAction("run", [], "run a command, watched"))  # type: ignore[attr-defined]
+XX
 
     sinks = commands.add_parser("sinks", help="list the sinks that are installed; check that they work",
                                 description="List what records can be sent to here.", **common)  # fmt: skip

@@ -8,11 +8,13 @@ import subprocess
 import time
 from functools import partial
 
-from .._spawn import Child, Talk
+from .._captured import Talk
+from .._relay import relay
+from .._spawn import Child
 from .._watch import Watch
 from ..errors import ConfigError
 from ._outputs import Outputs
-from ._relay import EndedBySignal, Relay
+from ._signals import EndedBySignal, Signals
 from ._say import Messages, say
 from ._spool import Spool
 
@@ -41,14 +43,14 @@ def run(settings: Settings, command: Sequence[str]) -> int:
     Raises:
         SubwatchError: A setting or a sink is wrong; nothing was started.
     """
-    relay = Relay()
+    signals = Signals()
     messages = Messages(everything=bool(settings["verbose"]))
     messages.install()
     if not command:
         raise ConfigError("no command is given: write subwatch run -- COMMAND, or see subwatch run --help")
     job = _Job(settings, Outputs(settings))
     try:
-        with relay.spawning():
+        with signals.spawning():
             job.start(list(command))
     except EndedBySignal as early:
         job.deliver()
@@ -58,17 +60,17 @@ def run(settings: Settings, command: Sequence[str]) -> int:
         return _not_started(command[0], error)
     if os.isatty(2) and not settings["quiet"]:
         messages.hold()
-    job.go(relay)
+    job.go(signals)
     status = _status(job.exit)
-    relay.ended(status)
+    signals.ended(status)
     messages.release()
     job.deliver()
     if settings["quiet"]:
         job.show(failed=status != 0)
     if settings["verbose"] or (settings["quiet"] and status != 0):
         _say_last(job.exit)
-    if relay.interrupted and job.exit.signal == "SIGINT":
-        relay.die(signal.SIGINT)  # so that a shell's loop or script ends too, as it would without us
+    if signals.interrupted and job.exit.signal == "SIGINT":
+        signals.die(signal.SIGINT)  # so that a shell's loop or script ends too, as it would without us
     return status
 
 
@@ -122,13 +124,13 @@ class _Job:
         self._child = child
         self._talk = Talk(child, child.channels, self._monitor, self._ending, None)
 
-    def go(self, relay: Relay) -> None:
+    def go(self, signals: Signals) -> None:
         """Accompany it to its end."""
         drive = self._talk.drive
-        relay.attach(self._child, drive, drive.poller, bool(self._settings["tree"]))
+        signals.attach(self._child, drive, drive.poller, bool(self._settings["tree"]))
         self._talk.run()
         for channel in drive.open_channels:
-            _hand_over(channel.fd, channel.forward.fd if channel.forward is not None else subprocess.DEVNULL)
+            relay(channel)  # processes that the command has left behind write there: closing it would kill them
 
     def deliver(self) -> None:
         """Give the sinks the time that they have to deliver; say what was lost."""
@@ -170,12 +172,3 @@ def _say_last(exit: Exit) -> None:
     if exit.tail and exit.tail[-1].ending not in ("\n", "\r\n"):
         os.write(2, b"\n")
     say(exit.message)
-
-
-def _hand_over(fd: int, target: int) -> None:
-    """Let cat(1) read on what processes that the command left behind write: closing it would kill them."""
-    os.set_blocking(fd, True)
-    try:
-        subprocess.Popen(["cat"], stdin=fd, stdout=target, stderr=subprocess.DEVNULL, start_new_session=True, cwd="/")
-    except OSError:
-        pass

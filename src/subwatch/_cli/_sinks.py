@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 from .. import _plugins
+from .._watch import run_id
+from ..errors import ConfigError, SubwatchError
+from ..records import Run
+from ._values import Spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from ._settings import Settings
 
 __all__ = ["sinks"]
 
+_PATIENCE = 5.0  # seconds that a sink may take to close
+
 
 def sinks(settings: Settings, *, check: bool, names: bool) -> int:
-    """List the sinks; return the exit status."""
+    """List the sinks; return the exit status: 1 where a check found something wrong."""
     points = _plugins.installed()
     if names:
-        print("\n".join(point.name for point in points))
+        print("\n".join(dict.fromkeys(point.name for point in points)))
         return 0
+    if check:
+        return _check(settings, points)
     rows = [("NAME", "DISTRIBUTION", "VERSION", "CLASS")]
     for point in points:
         dist = point.dist
@@ -25,3 +38,46 @@ def sinks(settings: Settings, *, check: bool, names: bool) -> int:
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     return 0
+
+
+def _check(settings: Settings, points: list[EntryPoint]) -> int:
+    wanted: dict[str, Spec] = {point.name: Spec(point.name, {}) for point in points}
+    wanted.update({spec.name: spec for spec in settings["sinks"] or ()})
+    width = max(map(len, wanted))
+    wrong = 0
+    for name, spec in wanted.items():
+        used = bool(spec.options) or settings.configured(name) or any(name == each.name for each in settings["sinks"] or ())
+        well, verdict = _try(settings, spec, used)
+        wrong += not well
+        print(f"{name.ljust(width)}  {verdict}", flush=True)
+    return 1 if wrong else 0
+
+
+def _try(settings: Settings, spec: Spec, used: bool) -> tuple[bool, str]:
+    """Make, open and close a sink; return whether that is well, and what to say."""
+    if spec.name == "callable":
+        return not used, "ok: takes a Python function, for use in code only"
+    try:
+        sink, _ = _plugins.build(settings.sink(spec))
+    except ConfigError as error:
+        # nobody has said how to use it: that is no fault
+        return not used, f"wrong: {error}" if used else f"ok: installed, not configured ({error})"
+    except SubwatchError as error:
+        return False, f"wrong: {error}"
+    begun = time.monotonic()
+    try:
+        sink.open(_trial()).close()
+        left = sink.close(_PATIENCE) or 0
+    except Exception as error:  # noqa: BLE001 - whatever a plugin raises is the answer
+        return False, f"wrong: {type(error).__name__}: {error}"
+    took = time.monotonic() - begun
+    if left:
+        return False, f"wrong: {left} records were not delivered within {_PATIENCE:g} s"
+    return True, "ok" if took < 1 else f"ok, but slow: it took {took:.1f} s to open and close"
+
+
+def _trial() -> Run:
+    return Run(
+        id=run_id(time.time_ns()), argv=("subwatch", "sinks", "--check"), program="subwatch", cwd="", host=os.uname().nodename,
+        tags={}, caller=None, parent_pid=os.getppid(),
+    )  # fmt: skip

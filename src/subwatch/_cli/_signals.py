@@ -35,11 +35,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .._drive import Drive
-    from .._poller import Poller
+    from .._drive import Drive, Waits
     from .._spawn import Child
 
-__all__ = ["EndedBySignal", "Relay"]
+__all__ = ["EndedBySignal", "Signals"]
 
 _FATAL = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2}
 _TAKEN = {*_FATAL, SIGCHLD, SIGCONT, SIGTSTP, SIGWINCH}
@@ -57,7 +56,7 @@ class EndedBySignal(Exception):
         self.number = number
 
 
-class Relay:
+class Signals:
     """Takes signals from its making on.
 
     What was ignored or blocked when we were started (``nohup``, ``trap ''``) stays so, for us and the child.
@@ -87,9 +86,9 @@ class Relay:
         Raises:
             EndedBySignal: A signal has come already.
         """
-        early: list[int] = []
+        early: list[signal.Signals] = []
         for number in self._taken:
-            signal.signal(number, lambda number, _: early.append(number))
+            signal.signal(number, lambda number, _: early.append(signal.Signals(number)))
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         try:
             if SIGTSTP in early:
@@ -105,7 +104,7 @@ class Relay:
                 signal.signal(number, signal.SIG_DFL)
         self._events.extend((number, False, 0) for number in early if number in _FATAL)
 
-    def attach(self, child: Child, drive: Drive, poller: Poller, tree: bool) -> None:
+    def attach(self, child: Child, drive: Drive, poller: Waits, tree: bool) -> None:
         """Begin to pass on signals.
 
         Args:
