@@ -80,10 +80,6 @@ class _Parser(argparse.ArgumentParser):
         self.exit(self.status, f"subwatch: {message}\nsubwatch: see '{self.prog} --help'\n")
 
 
-class _RunParser(_Parser):
-    status = 125  # not to be taken for a status of the command; as timeout(1) and env(1)
-
-
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     """Help without noise: ``-t, --timeout TIME``, and a ``--no-`` only where that is news."""
 
@@ -102,24 +98,41 @@ def build() -> argparse.ArgumentParser:
     common: dict[str, Any] = {"formatter_class": _Formatter, "allow_abbrev": False}
     parser = _Parser(prog="subwatch", description=_ABOUT, epilog=_START, **common)
     parser.add_argument("--version", action="store_true", help="show the version and exit")
-    commands = parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND", title="subcommands", parser_class=_Parser)
+    commands = parser.add_subparsers(dest="subcommand", metavar="COMMAND", title="commands", parser_class=_Parser)
 
-    run = _RunParser(prog="subwatch run", usage="subwatch run [OPTION]... [--] COMMAND [ARGUMENT]...",
-                     description=_RUN, epilog=_EXAMPLES, **common)  # fmt: skip
+    run = commands.add_parser(
+        "run",
+        help="run a command, watched",
+        usage="subwatch run [OPTION]... [--] COMMAND [ARGUMENT]...",
+        description=_RUN,
+        epilog=_EXAMPLES,
+        **common,
+    )
+    run.status = 125  # not to be taken for a status of the command; as timeout(1) and env(1)
     _add_run(run)
-    commands._name_parser_map["run"] = run
-XX
-
-    sinks = commands.add_parser("sinks", help="list the sinks that are installed; check that they work",
-                                description="List what records can be sent to here.", **common)  # fmt: skip
-    sinks.add_argument("--check", action="store_true", help="load each sink, open and close it with your settings, say what is wrong")
+    sinks = commands.add_parser(
+        "sinks",
+        help="list the sinks that are installed; check that they work",
+        description="List what records can be sent to here.",
+        **common,
+    )
+    sinks.add_argument("--check", action="store_true", help="make, open and close each with your settings; say what is wrong")
     sinks.add_argument("--names", action="store_true", help="print names only")
     _add_config(sinks)
-    demo = commands.add_parser("demo", help="a short show that needs no server", description="Watch a few real children of Python's "
-                               "standard library at once, one of which fails.", **common)  # fmt: skip
-    demo.add_argument("--plain", action="store_true", help="plain lines, even on a terminal")
-    completion = commands.add_parser("completion", help="print a completion script for your shell", **common,
-                                     description="Print a completion script.", epilog=_COMPLETION)  # fmt: skip
+    demo = commands.add_parser(
+        "demo",
+        help="a short show that needs no server",
+        description="Watch a few programs of Python's standard library at once, one of which fails.",
+        **common,
+    )
+    demo.add_argument("--plain", action="store_true", help="plain lines, even on a terminal with subwatch-rich installed")
+    completion = commands.add_parser(
+        "completion",
+        help="print a completion script for your shell",
+        description="Print a completion script.",
+        epilog=_COMPLETION,
+        **common,
+    )
     completion.add_argument("shell", choices=["bash", "zsh", "fish"])
     return parser
 
