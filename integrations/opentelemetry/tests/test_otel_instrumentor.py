@@ -163,6 +163,15 @@ def test_environment(instrumented, python, monkeypatch):
     assert own.stdout == "mine\n"
 
 
+def test_variables_set_by_preexec_fn_arrive(instrumented):
+    # as CPython's own test_preexec; the other tests of test_subprocess pass under the instrumentor, too
+    output = subprocess.check_output(
+        ["sh", "-c", "echo $FRUIT"], preexec_fn=lambda: os.putenv("FRUIT", "apple")
+    )
+    assert output == b"apple\n"
+    assert instrumented.span.attributes["process.exit.code"] == 0
+
+
 def test_class_is_itself(instrumented):
     class Mine(subprocess.Popen):
         def __init__(self, *args, **kwargs):
@@ -213,6 +222,24 @@ def test_forgotten_child_ends_unknown(instrumented):
     popen.kill()
     assert popen.wait() == -9
     assert len(instrumented.spans) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_forked_process_does_not_end_them(instrumented):
+    with subprocess.Popen(["sleep", "60"]) as popen:
+        forked = os.fork()
+        if not forked:
+            popen.poll()  # ECHILD: not the child of this process
+            SubwatchInstrumentor().uninstrument()
+            os._exit(len(instrumented.spans))
+        assert os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]) == 0
+        popen.kill()
+    assert instrumented.span.attributes["error.type"] == "SIGKILL"
+
+
+def test_secrets_are_masked(instrumented, monkeypatch):
+    subprocess.run(["true", "--password=hunter2"], env={"PGPASSWORD": "hunter3"})
+    assert "hunter" not in str(instrumented.span.to_json())
 
 
 def test_child_reaped_by_garbage_collection(instrumented):

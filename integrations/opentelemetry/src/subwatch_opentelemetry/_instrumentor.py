@@ -18,6 +18,7 @@ import atexit
 import functools
 import inspect
 import logging
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -57,14 +58,20 @@ _PARAMETERS = [
 ]
 _ENV = _PARAMETERS.index("env") - 1
 _ENDED = "_subwatch_ended"  # where an object of Popen keeps what is to be told of its end
+#: What is to be told of the ends of the children that run. A fork has none of them.
+_live: set[Ended] = set()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_live.clear)
+
+#: Not where a user's code starts a child.
 _LIBRARIES = {"asyncio", "ddtrace", "sentry_sdk", "subprocess", "subwatch", "subwatch_opentelemetry", "wrapt"}
 
 
 class SubwatchInstrumentor(BaseInstrumentor):
     """Trace what existing code starts with :mod:`subprocess` or asyncio's subprocesses, unchanged.
 
-    Found by ``opentelemetry-instrument``, or used by hand: ``SubwatchInstrumentor().instrument()``. Takes the
-    arguments of `OpenTelemetrySink`; or ``watch``, a `subwatch.Watch` with sinks of its own.
+    Found by ``opentelemetry-instrument``, or used by hand: ``SubwatchInstrumentor().instrument()``, which
+    takes the arguments of `OpenTelemetrySink`. Tags and secrets to mask are those of `subwatch.configure`.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -72,16 +79,14 @@ class SubwatchInstrumentor(BaseInstrumentor):
         return ()
 
     def _instrument(self, **options: Any) -> None:
-        watch = options.pop("watch", None) or Watch(sinks=[_Sink(**options)])
         original = getattr(_popen, "_execute_child", None)
         found = [] if original is None else list(inspect.signature(original).parameters)
         if found[: len(_PARAMETERS)] != _PARAMETERS:
             _LOG.warning("subprocess.Popen is not as the standard library has it: children are not traced")
             return
-        self._live: set[Ended] = set()
-        self._hook = _popen._execute_child = _hook(original, watch, self._live)
+        self._hook = _popen._execute_child = _hook(original, Watch(sinks=[_Sink(**options)]))
         _popen.returncode = _Returncode()
-        atexit.register(self._end_all)
+        atexit.register(_end_all)
 
     def _uninstrument(self, **_: Any) -> None:
         hook = self.__dict__.pop("_hook", None)
@@ -91,13 +96,14 @@ class SubwatchInstrumentor(BaseInstrumentor):
         if _popen._execute_child is hook:
             _popen._execute_child = hook.__wrapped__
         del _popen.returncode
-        atexit.unregister(self._end_all)
-        self._end_all()
+        atexit.unregister(_end_all)
+        _end_all()
 
-    def _end_all(self) -> None:
-        """End the spans of children whose end nobody has asked for."""
-        for ended in list(self._live):
-            ended(None)
+
+def _end_all() -> None:
+    """End the spans of children whose end nobody has asked for."""
+    for ended in list(_live):
+        ended(None)
 
 
 class _Sink(OpenTelemetrySink):
@@ -127,20 +133,21 @@ class _Returncode:
             ended(value)
 
 
-def _hook(original: Any, watch: Watch, live: set[Ended]) -> Any:
+def _hook(original: Any, watch: Watch) -> Any:
     @functools.wraps(original)
     def execute_child(popen: Any, *arguments: Any, **more: Any) -> None:
         ours = spawning.get()
         if not hook.active or (ours is not None and ours.spawning) or suppressed(get_current()):
             original(popen, *arguments, **more)
             return
+        given = dict(zip(_PARAMETERS[1:], arguments, strict=False))
         try:
-            given = dict(zip(_PARAMETERS[1:], arguments, strict=False))
             monitor, _ = watch.monitor({}, given, raises=False)
-            arguments = (*arguments[:_ENV], monitor.env(given["env"]), *arguments[_ENV + 1 :])
+            if given["env"] is not None or given["preexec_fn"] is None:  # which may set variables itself
+                arguments = (*arguments[:_ENV], monitor.env(given["env"]), *arguments[_ENV + 1 :])
         except Exception:  # noqa: BLE001 - whatever is wrong with us, the program goes on
+            original(popen, *arguments, **more)  # or says what is wrong with the arguments
             _LOG.warning("a child process is not traced", exc_info=True)
-            original(popen, *arguments, **more)
             return
         try:
             original(popen, *arguments, **more)
@@ -148,24 +155,24 @@ def _hook(original: Any, watch: Watch, live: set[Ended]) -> Any:
             monitor.spawn_failed(error)
             raise
         monitor.started(popen.pid)
-        popen.__dict__[_ENDED] = _ending(monitor, live)
+        popen.__dict__[_ENDED] = _ending(monitor)
 
     hook = cast("Any", execute_child)
     hook.active = True
     return hook
 
 
-def _ending(monitor: Any, live: set[Ended]) -> Ended:
+def _ending(monitor: Any) -> Ended:
     """Return what is to be told of the child's end, once; until then it is among the live."""
 
     def ended(returncode: int | None) -> None:
-        if ended not in live:
+        if ended not in _live:
             return
-        live.discard(ended)
+        _live.discard(ended)
         # Popen says maxsize when somebody else has taken the status
         known = None if returncode == sys.maxsize else returncode
         monitor.exited(SimpleNamespace(returncode=known, ending=SimpleNamespace(reason=None)), drained=True)
         monitor.close()
 
-    live.add(ended)
+    _live.add(ended)
     return ended

@@ -195,7 +195,8 @@ class OpenTelemetrySink:
             self._tracer_provider or trace.get_tracer_provider(),
             self._logger_provider or _logs.get_logger_provider(),
         )
-        flushes = [provider.force_flush for provider in providers if hasattr(provider, "force_flush")]
+        found = (getattr(provider, "force_flush", None) for provider in providers)  # the API's have none
+        flushes = [flush for flush in found if flush is not None]
         done: list[bool] = []
         worker = threading.Thread(target=lambda: done.extend(flush() for flush in flushes), daemon=True)
         try:
