@@ -525,4 +525,4 @@ def test_cost_is_linear(unit: str) -> None:
         return best
 
     # 8 times the text: 8 times the time when linear, 64 times when quadratic.
-    assert cost(256 * 1024) < 24 * max(cost(32 * 1024), 0.0005)
+    assert cost(128 * 1024) < 24 * max(cost(16 * 1024), 0.0005)
