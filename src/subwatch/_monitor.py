@@ -57,6 +57,8 @@ class Monitor:
         self.options = options
         self.redactor = redactor
         self.exit: Exit | None = None
+        #: Whether the command holds secrets.
+        self.secretive = False
         self.usage: Callable[[], Usage | None] = lambda: None
         self._session = session
         self._dispatcher = dispatcher

@@ -32,9 +32,8 @@ class _Stream:
     """What a session knows of one stream."""
 
     __slots__ = (
-        "bytes", "context", "decode", "framer", "held", "inside_key", "level", "lines", "midway", "name",
-        "since", "transcode",
-        "unread",
+        "bytes", "context", "decode", "framer", "held", "inside_key", "level", "lines", "midway", "name", "since",
+        "transcode", "unread",
     )  # fmt: skip
 
     def __init__(self, name: str, pipeline: Pipeline) -> None:
@@ -169,7 +168,10 @@ class Session:
             stream.framer.feed(self._remember(stream))
         if stream.transcode is not None:
             raw = stream.framer.feed(stream.transcode(b"", True))
-        rows = self._care(stream, raw + stream.framer.take())
+        raw += stream.framer.take()
+        if not raw and not stream.midway:
+            return _NONE
+        rows = self._care(stream, raw)
         if stream.midway:
             rows.append(self._piece(stream, b"", "", 0))
         return self._rows(stream, time_ns, rows)

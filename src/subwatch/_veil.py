@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -42,20 +40,17 @@ class _VeiledStr(Veiled, str):
 
 def veil(args: Any, monitor: Monitor) -> Any:
     """Return a command as it is; or, where it holds secrets, an equal one that does not show them."""
+    if not monitor.secretive:
+        return args
     if isinstance(args, str):
-        shown = monitor.redactor.argv([args])[0]
-        if shown == args:
-            return args
         veiled = _VeiledStr(args)
-        veiled.shown = shown
+        veiled.shown = monitor.run.argv[-1]
         return veiled
     if isinstance(args, (list, tuple)):
-        plain = [os.fsdecode(arg) if isinstance(arg, (bytes, os.PathLike)) else str(arg) for arg in args]
-        safe = monitor.redactor.argv(plain)
-        if list(safe) != plain:
-            hidden = _VeiledList(args) if isinstance(args, list) else _VeiledTuple(args)
-            hidden.shown = repr(type(args)(safe)) if type(args) in (list, tuple) else repr(list(safe))
-            return hidden
+        hidden = _VeiledList(args) if isinstance(args, list) else _VeiledTuple(args)
+        shown = monitor.run.argv[-len(args) :]
+        hidden.shown = repr(shown if isinstance(args, tuple) else list(shown))
+        return hidden
     return args
 
 

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import time
 from functools import partial
 
-from . import _dispatch, _os, _plugins
-from ._control import OnLine, StopOn
-from ._dispatch import Dispatcher, report
-from ._ending import Ending
-from ._monitor import Monitor
+from . import _plugins
+from ._dispatch import report, sink_name
 from ._options import DEFAULTS, check, merge
-from .records import Caller, Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from types import ModuleType
     from typing import Any, Unpack
 
     from ._control import Backlog
+    from ._ending import Ending
+    from ._monitor import Monitor
     from ._options import Options
     from ._popen import Popen
-    from ._session import Session
     from .processors import Redactor
     from .sinks import Sink, SinkLike
 
 __all__ = ["Watch", "configure", "default_watch"]
-
-_INTERNAL = (os.path.dirname(__file__) + os.sep, os.path.join(os.path.dirname(os.__file__), "asyncio") + os.sep)
 
 
 class Watch:
@@ -113,15 +107,6 @@ class Watch:
                     self._finalizer = weakref.finalize(self, close_sinks, mine, 5.0)  # also at exit
             return self._sinks
 
-    def _redactor_for(self, options: Mapping[str, Any]) -> Redactor:
-        from .processors import Redactor
-
-        wanted = options["redact"]
-        if self._redactor is None or self._redactor[0] != wanted:
-            made = Redactor(filter=wanted) if callable(wanted) else Redactor(wanted)
-            self._redactor = (wanted, made)
-        return self._redactor[1]
-
     def monitor(
         self,
         call: Mapping[str, Any],
@@ -138,11 +123,15 @@ class Watch:
             raises: Whether the caller asked for an exception on failure.
             backlog: Where records wait for whoever iterates over them.
         """
+        global _build  # noqa: PLW0603 - imported at the first run: it is not needed to import subwatch
+        if _build is None:
+            from . import _build as build
+
+            _build = build
         options = self._options_for(call)
-        redactor = self._redactor_for(options).including(_secrets(keywords.get("env")))
-        run = _describe(keywords, redactor, options, raises)
-        session = _session(run, redactor, options, keywords)
-        ending = Ending(options["grace"], options["idle_timeout"], _leads_group(options, keywords))
+        wanted = options["redact"]
+        if self._redactor is None or self._redactor[0] != wanted:
+            self._redactor = (wanted, _build.redactor(wanted))
         release: Callable[[float], object] | None = None
         if "sinks" in call:
             sinks, mine = make_sinks(call["sinks"])
@@ -150,17 +139,9 @@ class Watch:
                 release = partial(close_sinks, mine)
         else:
             sinks = self._own_sinks()
-        on_line = None
-        if options["on_line"] is not None:
-            on_line = OnLine(options["on_line"], ending if options["on_error"] == "raise" else None)
-            sinks = (*sinks, on_line)
-        if options["stop_on"] is not None:
-            sinks = (*sinks, StopOn(options["stop_on"], ending))
         if backlog is not None:
             sinks = (*sinks, backlog)
-        monitor = Monitor(run, session, Dispatcher(run, sinks, redactor.text), redactor, options, release, on_line)
-        monitor.open()
-        return monitor, ending
+        return _build.monitor(options, self._redactor[1], sinks, keywords, raises, release)
 
 
 def make_sinks(likes: Iterable[SinkLike]) -> tuple[tuple[Sink, ...], tuple[Sink, ...]]:
@@ -177,113 +158,14 @@ def close_sinks(sinks: Sequence[Sink], timeout: float) -> int:
         try:
             lost += sink.close(max(0.0, deadline - time.monotonic())) or 0
         except Exception as error:  # noqa: BLE001 - one sink's trouble is not another's
-            report("sink %r failed while closing: %s: %s", _dispatch.sink_name(sink), type(error).__name__, error)
+            report("sink %r failed while closing: %s: %s", sink_name(sink), type(error).__name__, error)
     return lost
-
-
-# -- describing a run -------------------------------------------------------------------------------
-
-
-def _leads_group(options: Mapping[str, Any], keywords: Mapping[str, Any]) -> bool:
-    return bool(options["tree"] or keywords.get("start_new_session")) or keywords.get("process_group") == 0
-
-
-def _session(run: Run, redactor: Redactor, options: Mapping[str, Any], keywords: Mapping[str, Any]) -> Session:
-    from ._session import Session
-    from .processors import Pipeline
-
-    levels = options["levels"]
-    pipeline = Pipeline(
-        redactor,
-        encoding=options["record_encoding"] or keywords.get("encoding") or "utf-8",
-        rules=(levels,) if callable(levels) else levels,
-        default=options["default_level"],
-        ceiling=options["ceiling"],
-        program=run.program,
-        recognizers=options["recognizers"],
-    )
-    delay_ns = int(options["partial_delay"] * 1e9)
-    return Session(run, pipeline, max_line=options["max_line"], partial_delay_ns=delay_ns, tail=options["tail"])
-
-
-def _describe(
-    keywords: Mapping[str, Any], redactor: Redactor, options: Mapping[str, Any], raises: bool
-) -> Run:
-    argv = command(keywords)
-    program = keywords.get("executable") or argv[0]
-    cwd = keywords.get("cwd")
-    return Run(
-        id=run_id(time.time_ns()),
-        argv=redactor.argv(argv),
-        program=redactor.text(os.path.basename(os.fsdecode(program))),
-        cwd=redactor.text(os.fsdecode(cwd) if cwd is not None else _getcwd()),
-        host=os.uname().nodename,
-        tags=options["tags"],
-        caller=_caller(),
-        parent_pid=os.getpid(),
-        raises=raises,
-        ceiling=options["ceiling"],
-    )
-
-
-def command(keywords: Mapping[str, Any]) -> list[str]:
-    """The command as a list of strings, the shell included; robust, since Popen has yet to check it."""
-    args = keywords["args"]
-    if isinstance(args, (str, bytes, os.PathLike)):
-        argv = [os.fsdecode(args)]
-    else:
-        try:
-            argv = [os.fsdecode(arg) for arg in args] or [""]
-        except TypeError:
-            argv = [str(args)]
-    return ["/bin/sh", "-c", *argv] if keywords.get("shell") else argv
-
-
-def _getcwd() -> str:
-    try:
-        return os.getcwd()
-    except OSError:  # it was removed
-        return ""
-
-
-def _caller() -> Caller | None:
-    """The first frame outside of this package and of asyncio, as :meth:`logging.Logger.findCaller` does."""
-    frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_INTERNAL):
-        frame = frame.f_back  # type: ignore[assignment]
-    if frame is None:
-        return None
-    return Caller(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
-
-
-def run_id(time_ns: int) -> str:
-    """A UUIDv7 with the time to a quarter of a microsecond in front (RFC 9562, 5.7 and 6.2 method 3)."""
-    milliseconds, rest = divmod(time_ns, 1_000_000)
-    fraction = (rest << 12) // 1_000_000
-    random = int.from_bytes(os.urandom(8)) & (1 << 62) - 1
-    digits = f"{milliseconds << 80 | 7 << 76 | fraction << 64 | 2 << 62 | random:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-
-
-_known: tuple[Mapping[str, str], frozenset[str]] | None = None
-
-
-def _secrets(env: Mapping[str, str] | None) -> frozenset[str]:
-    """Values of sensitive variables of the child's environment; remembered for our own environment."""
-    global _known  # noqa: PLW0603 - a cache of one
-    from .processors.redact import sensitive_values
-
-    ours = _os.environment()
-    if _known is None or _known[0] is not ours:
-        _known = (ours, sensitive_values(ours))
-    if env is None:
-        return _known[1]
-    return _known[1] | sensitive_values({os.fsdecode(name): os.fsdecode(value) for name, value in env.items()})
 
 
 # -- the default --------------------------------------------------------------------------------------
 
 _default = Watch()
+_build: ModuleType | None = None
 
 
 def configure(**options: Unpack[Options]) -> None:

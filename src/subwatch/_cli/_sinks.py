@@ -6,7 +6,7 @@ import os
 import time
 
 from .. import _plugins
-from .._watch import run_id
+from .._build import run_id
 from ..errors import ConfigError, SubwatchError
 from ..records import Run
 from ._values import Spec
