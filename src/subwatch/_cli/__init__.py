@@ -45,7 +45,9 @@ def _main(argv: Sequence[str]) -> int:
     from . import _parser
 
     parser = _parser.build()
-    arguments = parser.parse_args(argv)
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        _parser.refuse(getattr(arguments, "parser", parser), unknown[0])
     if arguments.version:
         from importlib.metadata import version
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from difflib import get_close_matches
 
 from ..errors import ConfigError
 from ._options import GROUPS, OPTIONS
@@ -109,6 +110,7 @@ def build() -> argparse.ArgumentParser:
         **common,
     )
     run.status = 125  # not to be taken for a status of the command; as timeout(1) and env(1)
+    run.set_defaults(parser=run)
     _add_run(run)
     sinks = commands.add_parser(
         "sinks",
@@ -118,6 +120,7 @@ def build() -> argparse.ArgumentParser:
     )
     sinks.add_argument("--check", action="store_true", help="make, open and close each with your settings; say what is wrong")
     sinks.add_argument("--names", action="store_true", help="print names only")
+    sinks.set_defaults(parser=sinks)
     _add_config(sinks)
     demo = commands.add_parser(
         "demo",
@@ -125,6 +128,7 @@ def build() -> argparse.ArgumentParser:
         description="Watch a few programs of Python's standard library at once, one of which fails.",
         **common,
     )
+    demo.set_defaults(parser=demo)
     demo.add_argument("--plain", action="store_true", help="plain lines, even on a terminal with subwatch-rich installed")
     completion = commands.add_parser(
         "completion",
@@ -133,6 +137,7 @@ def build() -> argparse.ArgumentParser:
         epilog=_COMPLETION,
         **common,
     )
+    completion.set_defaults(parser=completion)
     completion.add_argument("shell", choices=["bash", "zsh", "fish"])
     return parser
 
@@ -179,6 +184,12 @@ def _typed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return convert
+
+
+def refuse(parser: argparse.ArgumentParser, word: str) -> NoReturn:
+    """End with what is to be said about a word that the parser does not know."""
+    close = get_close_matches(word.partition("=")[0], parser._option_string_actions, 1)
+    parser.error(f"unknown {'option' if word.startswith('-') else 'argument'} {word}" + (f": did you mean {close[0]}?" if close else ""))
 
 
 def given(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -97,7 +97,9 @@ def gather(given: Mapping[str, Any], config: str | None, use_file: bool, environ
     Raises:
         ConfigError: Something is wrong; the message says where and what would be right.
     """
-    sources, remarks, path = [], [], None
+    sources: list[Source] = []
+    remarks: list[str] = []
+    path: Path | None = None
     named = config or environ.get("SUBWATCH_CONFIG")
     if use_file:
         path = Path(named) if named else _config.find(_cwd(), remarks)
