@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
 import sys
 from pathlib import Path
 
@@ -103,14 +104,18 @@ def clean_sdk():
 
 @pytest.fixture
 def sentry(clean_sdk):
-    """Initialise the SDK: ``box = sentry(traces_sample_rate=1.0)``."""
+    """Initialise the SDK: ``box = sentry(traces_sample_rate=1.0)``; all that was sent must be valid."""
+    boxes = []
 
     def init(**options):
-        box = Box()
+        boxes.append(box := Box())
         sentry_sdk.init(dsn="http://key@127.0.0.1:1/1", transport=box, **options)
         return box
 
-    return init
+    yield init
+    for box in boxes:
+        for event in [*box.events, *box.transactions]:
+            _helper("relay").check(event)
 
 
 @pytest.fixture
@@ -124,6 +129,13 @@ def bugsink():
     """A running bugsink."""
     with _helper("servers").bugsink() as server:
         yield server
+
+
+@pytest.fixture
+def silent_server():
+    """DSN of a server that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://key@127.0.0.1:{server.getsockname()[1]}/1"
 
 
 @pytest.fixture(scope="session")

@@ -125,9 +125,13 @@ class Bugsink:
         (project,) = [one for one in self._call("/projects/")["results"] if one["name"] == name]
         return project["id"], project["dsn"]
 
+    def issues(self, project):
+        """The issues of a project."""
+        return self._call(f"/issues/?project={project}")["results"]
+
     def events(self, project):
         """The events of a project, as the server has stored them."""
-        issues = self._call(f"/issues/?project={project}")["results"]
+        issues = self.issues(project)
         listed = [one for issue in issues for one in self._call(f"/events/?issue={issue['id']}")["results"]]
         return [self._call(f"/events/{one['id']}/")["data"] for one in listed]
 

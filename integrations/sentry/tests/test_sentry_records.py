@@ -227,6 +227,19 @@ def test_progress_updates_count_once(sentry, child, crumbs):
     assert box.attachments["stderr.log"] == b"begin\ndone\n"
 
 
+def test_a_flood_of_progress_does_not_wash_the_last_lines_away(sentry, child, crumbs):
+    """What was said before thousands of updates is still told."""
+    box = sentry()
+    one = child(SentrySink(attachment=1000)).start().says("connecting", "copying")
+    before = one.tail
+    for number in range(3000):
+        one.says(f"{number} of 3000 blocks", ending="\r")
+    one.tail = [*before, *one.tail[-1:]]  # as the core keeps it
+    one.exit(1)
+
+    assert [message for _, message in crumbs(box.event)] == ["connecting", "copying", "2999 of 3000 blocks"]
+
+
 def test_enrich(sentry, child, crumbs):
     """Where the caller gets an exception, that is the event; it says the same, without the command."""
     box = sentry()
@@ -582,6 +595,6 @@ def test_memory_is_bounded(sentry, child):
     for _ in range(1000):
         one.says("x" * 999)
     trail = one.stream._trail
-    assert len(trail._batches) <= 21
+    assert len(trail._batches) <= 23
     one.exit(0)
     assert not trail._batches

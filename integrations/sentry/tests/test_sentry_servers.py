@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+
 import pytest
 import sentry_sdk
 
+import subwatch
 from subwatch_sentry import SentrySink
+
+# A child that uses Sentry itself: its own error has to be on our trace.
+INSTRUMENTED = """
+import sys
+import sentry_sdk
+sentry_sdk.init(dsn=sys.argv[1], traces_sample_rate=1.0)
+print("copying", file=sys.stderr)
+try:
+    raise ValueError("inside the child")
+except ValueError as error:
+    sentry_sdk.capture_exception(error)
+sentry_sdk.flush(5)
+print("error: disk full", file=sys.stderr)
+sys.exit(3)
+"""
 
 
 @pytest.fixture
@@ -14,61 +34,88 @@ def init(clean_sdk):
     return lambda dsn, **options: sentry_sdk.init(dsn=dsn, traces_sample_rate=1.0, **options)
 
 
-def test_bugsink_shows_the_error(init, bugsink, child):
-    """The error, its breadcrumbs in order, its context; an own issue per program and outcome."""
+def test_bugsink_shows_the_error(init, bugsink):
+    """The error with its breadcrumbs and context, and the child's own error on the same trace."""
     project, dsn = bugsink.project("errors")
     init(dsn, release="app@1.0")
     sentry_sdk.add_breadcrumb(message="before", category="app")
-    one = child(SentrySink(), "backup", "--all", tags={"cluster": "main"}).start()
-    one.says("copying", "error: disk full").exit(3)
-    child(SentrySink()).start().exit(3)
-    child(SentrySink()).start().exit(4)
+    command = [sys.executable, "-c", INSTRUMENTED, dsn]
+    with sentry_sdk.start_transaction(name="job") as transaction:
+        subwatch.run(command, sinks=["sentry"], tags={"cluster": "main"}, stderr=subprocess.DEVNULL)
     sentry_sdk.flush(5)
 
-    events = bugsink.wait(project, 3)
-    (event,) = [
-        one
-        for one in events
-        if one["contexts"]["subprocess"]["argv"] == ["backup", "--all"] and one["tags"].get("cluster")
-    ]
-    assert event["exception"]["values"][0]["value"] == "backup exited with code 3: error: disk full"
+    events = {event["exception"]["values"][-1]["type"]: event for event in bugsink.wait(project, 2)}
+    event, inside = events["ProcessFailed"], events["ValueError"]
+    assert event["exception"]["values"][0]["value"].endswith(" exited with code 3: error: disk full")
     assert [crumb["message"] for crumb in event["breadcrumbs"]["values"]] == [
         "before",
         "copying",
         "error: disk full",
     ]
-    assert event["contexts"]["subprocess"]["pid"] == one.pid
-    assert event["tags"]["subprocess.exit_code"] == "3"
-    assert len({tuple(one["fingerprint"]) for one in events}) == 2
+    assert event["contexts"]["subprocess"]["exit_code"] == 3
+    assert event["tags"]["cluster"] == "main"
+    trace = event["contexts"]["trace"]
+    assert trace["trace_id"] == inside["contexts"]["trace"]["trace_id"] == transaction.trace_id
+    assert inside["contexts"]["trace"].get("parent_span_id") == trace["span_id"]
 
 
-def test_spotlight_reads_the_whole_envelope(init, spotlight, child):
-    """Attachment, span, log and trace arrive as they were sent."""
-    spotlight.clear()
-    init(spotlight.dsn)
-    with sentry_sdk.start_transaction(name="job") as transaction:
-        child(SentrySink(logs=True)).start().says("copying", "error: disk full").exit(3)
+def test_bugsink_groups_by_program_and_outcome(init, bugsink):
+    """Two failures of one kind are one issue, another exit code is another."""
+    project, dsn = bugsink.project("groups")
+    init(dsn)
+    for code in (3, 3, 4):
+        subwatch.run(["/bin/sh", "-c", f"exit {code}"], sinks=["sentry"])
     sentry_sdk.flush(5)
 
-    items = spotlight.wait({"event", "attachment", "transaction", "log"})
+    assert len(bugsink.wait(project, 3)) == 3
+    assert len(bugsink.issues(project)) == 2
+
+
+def test_spotlight_reads_the_whole_envelope(init, spotlight):
+    """Attachment, span, log, check-in and trace arrive as they were sent."""
+    spotlight.clear()
+    init(spotlight.dsn)
+    sink = SentrySink(logs=True, monitor="nightly")
+    with sentry_sdk.start_transaction(name="job") as transaction:
+        subwatch.run(
+            ["/bin/sh", "-c", "echo copying >&2; echo error: disk full >&2; exit 3"],
+            sinks=[sink],
+            stderr=subprocess.DEVNULL,
+        )
+    assert sink.close(10.0) == 0
+
+    items = spotlight.wait({"event", "attachment", "transaction", "log", "check_in"})
     (event,) = [payload for kind, _, payload in items if kind == "event"]
-    (attachment,) = [(header, payload) for kind, header, payload in items if kind == "attachment"]
+    ((header, attached),) = [(header, payload) for kind, header, payload in items if kind == "attachment"]
     (job,) = [payload for kind, _, payload in items if kind == "transaction"]
     logs = [log for kind, _, payload in items if kind == "log" for log in payload["items"]]
     assert event["exception"]["values"][0]["type"] == "ProcessFailed"
     assert event["contexts"]["trace"]["trace_id"] == transaction.trace_id
-    assert attachment[0]["filename"] == "stderr.log"
-    assert "error: disk full" in str(attachment[1]["data"])
-    assert [(span["op"], span["description"]) for span in job["spans"]] == [("subprocess", "backup")]
+    assert header["filename"] == "stderr.log"
+    assert "copying" in str(attached["data"])
+    assert [(span["op"], span["description"]) for span in job["spans"]] == [("subprocess", "sh")]
     assert event["contexts"]["trace"]["span_id"] == job["spans"][0]["span_id"]
     assert [log["body"] for log in logs] == ["copying", "error: disk full"]
+    assert [payload["status"] for kind, _, payload in items if kind == "check_in"] == ["in_progress", "error"]
 
 
-def test_unreachable_server(init, child):
-    """Nobody answers: the flush ends at its deadline and says what was not delivered."""
+def test_server_that_hangs(init, silent_server):
+    """A server that takes the connection and says nothing: no run waits, closing ends at its deadline."""
+    init(silent_server)
     sink = SentrySink()
-    init("http://key@127.0.0.1:9/1")
-    child(sink).start().exit(1)
+    begin = time.monotonic()
+    done = subwatch.run(["/bin/sh", "-c", "exit 7"], sinks=[sink])
+    assert done.returncode == 7
+    assert time.monotonic() - begin < 1.5
 
-    assert sink.close(3.0) == 0  # refused at once: the SDK has given up on it by then
-    assert sink.close(3.0) == 0
+    begin = time.monotonic()
+    assert sink.close(0.5) >= 1
+    assert time.monotonic() - begin < 1.5
+
+
+def test_server_that_refuses(init):
+    """Nobody listens: the SDK gives up at once, the child knows nothing of it."""
+    init("http://key@127.0.0.1:9/1")
+    sink = SentrySink()
+    assert subwatch.run(["/bin/sh", "-c", "exit 7"], sinks=[sink]).returncode == 7
+    assert sink.close(5.0) == 0

@@ -38,7 +38,7 @@ def title(exit: Exit) -> str:
 
 def fingerprint(exit: Exit) -> list[str]:
     """Return what groups failures into one issue: the program and the way it ended."""
-    return ["subwatch", exit.run.program, outcome(exit)]
+    return ["subwatch", clip(exit.run.program, 200), outcome(exit)]
 
 
 def tags(exit: Exit) -> dict[str, str]:
@@ -58,7 +58,7 @@ def context(exit: Exit) -> dict[str, Any]:
     """Return all about the run, in less than the 8 KiB that Relay leaves a context."""
     run = exit.run
     values: dict[str, Any] = {
-        "program": run.program,
+        "program": clip(run.program, 200),
         "argv": bounded(run.argv, 500, 2500),
         "cwd": clip(run.cwd, 500),
         "host": run.host,

@@ -29,7 +29,13 @@ def when(time_ns: int) -> datetime:
 
 
 def clip(text: str, size: int) -> str:
-    """Return at most `size` characters of a text, with an ellipsis where it was cut."""
+    """Return at most `size` characters of a text, with an ellipsis where it was cut.
+
+    Lone surrogates, which stand for bytes of file names and arguments that are no text, are escaped: JSON
+    with them is refused as a whole.
+    """
+    if not text.isascii():
+        text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= size else text[: size - 1] + "…"
 
 

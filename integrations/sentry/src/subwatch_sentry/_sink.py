@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from sentry_sdk.client import BaseClient
 
     from subwatch.records import Exit, Lines, Run, Start
+    from subwatch.sinks import Stream
 
-__all__ = ["SentrySink"]
+__all__ = ["NOTHING", "SentrySink"]
 
 _MODES = ("auto", "event", "enrich")
 
@@ -39,6 +40,9 @@ class _Nothing:
 
     def close(self) -> None:
         pass
+
+
+NOTHING = _Nothing()
 
 
 class SentrySink:
@@ -110,11 +114,11 @@ class SentrySink:
         if dsn is not None and not sentry_sdk.get_client().is_active():
             _initialise(dsn)
 
-    def open(self, run: Run) -> SentryStream | _Nothing:
+    def open(self, run: Run) -> Stream:
         """Open the stream of a run, in the caller's context."""
         client = sentry_sdk.get_client()
         if not client.is_active() or _registry.find(run.id) is not None:
-            return _Nothing()
+            return NOTHING
         _registry.install()
         filter_logging(client, _events, _crumbs, _logs)
         stream = SentryStream(self, run, client)

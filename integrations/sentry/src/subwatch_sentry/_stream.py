@@ -14,7 +14,7 @@ from subwatch.records import Exit, Lines, Start
 
 from . import _registry
 from ._failure import command, error_event, fingerprint
-from ._limits import LEVELS, when
+from ._limits import LEVELS, clip, when
 from ._quiet import Quiet
 from ._tracing import propagation, start_span
 from ._trail import Trail
@@ -93,46 +93,46 @@ class SentryStream:
         if self._span is not None:
             self._span.set({"process.pid": start.pid})
         if self.sink.monitor is not None:
-            with self._scopes():
-                self._check_in = capture_checkin(
-                    self.sink.monitor, status="in_progress", monitor_config=self.sink.monitor_config
-                )
+            self._check_in = self._checks_in("in_progress")
 
     def _exited(self, exit: Exit) -> None:
         self._speak()
         self._exit = exit
         self._start_ns = self._start_ns or exit.start_ns
+        self._trail.end(exit.tail)
         failed = exit.failed and exit.returncode not in self.sink.allowed_exit_codes
         if self._span is not None:
-            self._span.finish(exit)
+            self._span.finish(exit, failed=failed)
+        if self.sink.monitor is not None:
+            self._checks_in("error" if failed else "ok", exit.duration)
+        if failed:
+            self.attachments = self._trail.attachments()
+            if self.sink.captures(exit):
+                self._capture(exit)
+
+    def _checks_in(self, status: str, duration: float | None = None) -> str | None:
+        self.sink.used = self._client
         with self._scopes():
-            if self.sink.monitor is not None:
-                status = "error" if failed else "ok"
-                capture_checkin(
-                    self.sink.monitor, self._check_in, status, exit.duration, self.sink.monitor_config
-                )
-            if failed:
-                self.attachments = self._trail.attachments()
-                if self.sink.captures(exit):
-                    self._capture(exit)
+            return capture_checkin(
+                self.sink.monitor, self._check_in, status, duration, self.sink.monitor_config
+            )
 
     def _capture(self, exit: Exit) -> None:
+        self.sink.used = self._client
         event = error_event(exit)
         event["fingerprint"] = self.fingerprint(exit)
         if self._span is not None and not self._span.streamed:
             event["contexts"]["trace"] = self._span.span.get_trace_context()
         hint = {_registry.HINT: exit, "attachments": list(self.attachments)}
-        self.sent = sentry_sdk.capture_event(event, hint) is not None  # type: ignore[arg-type]
-        self.sink.used = self._client
+        with self._scopes():
+            self.sent = sentry_sdk.capture_event(event, hint) is not None  # type: ignore[arg-type]
         if not self.sent:
-            self.sink.say(
-                "the event of a failed child was not taken (before_send, sampling, an event processor)"
-            )
+            self.sink.say("an error was not taken (before_send, sampling or an event processor)")
 
     def _log(self, lines: Lines) -> None:
         """Send lines as Sentry logs; where the transport is full, count them as dropped."""
         base = {
-            "subprocess.program": self.run.program,
+            "subprocess.program": clip(self.run.program, 200),
             "subprocess.run_id": self.run.id,
             "process.pid": self._pid,
         }
@@ -169,7 +169,7 @@ class SentryStream:
         crumbs = self._trail.crumbs(self._pid, options) if self.sink.breadcrumbs else []
         if not with_command or not self._start_ns or not self.sink.breadcrumbs:
             return crumbs
-        data: dict[str, Any] = {"program": self.run.program, "pid": self._pid, "run": self.run.id}
+        data: dict[str, Any] = {"program": clip(self.run.program, 200), "pid": self._pid, "run": self.run.id}
         if self._exit is not None:
             data |= {
                 "exit_code": self._exit.returncode,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import sentry_sdk
 from sentry_sdk import scope as _scope
 
-from ._limits import when
+from ._limits import clip, when
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,23 +58,23 @@ class ChildSpan:
             if value is not None:
                 put(name, value)
 
-    def finish(self, exit: Exit) -> None:
+    def finish(self, exit: Exit, *, failed: bool) -> None:
         """End the span as the child has ended."""
         self.set(
             {
                 "process.exit.code": exit.returncode,
                 "error.type": exit.error_type,
                 "subprocess.signal": exit.signal,
-                "subprocess.reason": exit.reason,
+                "subprocess.reason": None if exit.reason == "exited" else exit.reason,
                 "subprocess.duration": exit.duration,
             }
         )
         end = when(exit.time_ns)
         if self.streamed:
-            self.span.status = "error" if exit.failed else "ok"
+            self.span.status = "error" if failed else "ok"
             self.span.end(end)
             return
-        self.span.set_status(_STATUS.get(exit.reason, "internal_error") if exit.failed else "ok")
+        self.span.set_status(_STATUS.get(exit.reason, "internal_error") if failed else "ok")
         self.span.finish(end_timestamp=end)
 
 
@@ -82,19 +82,19 @@ def start_span(run: Run, client: BaseClient, scope: Scope) -> ChildSpan | None:
     """Start the child's span under the current one; there is none without a current one."""
     if _elsewhere(client):
         return None
-    streamed = _streams(client)
+    name, streamed = clip(run.program, 200), _streams(client)
     if streamed:
         if scope.streamed_span is None:
             return None
         attributes = {"sentry.op": "subprocess", "sentry.origin": _ORIGIN}
-        span: Any = sentry_sdk.traces.start_span(name=run.program, attributes=attributes, active=False)  # type: ignore[arg-type]
+        span: Any = sentry_sdk.traces.start_span(name=name, attributes=attributes, active=False)  # type: ignore[arg-type]
     else:
         parent = scope.span or sentry_sdk.get_isolation_scope().span
         if parent is None:
             return None
-        span = parent.start_child(op="subprocess", name=run.program, origin=_ORIGIN)
+        span = parent.start_child(op="subprocess", name=name, origin=_ORIGIN)
     child = ChildSpan(span, streamed)
-    child.set({"process.executable.name": run.program, "subprocess.run_id": run.id})
+    child.set({"subprocess.run_id": run.id})
     return child
 
 

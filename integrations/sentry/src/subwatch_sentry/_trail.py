@@ -12,7 +12,7 @@ from sentry_sdk.utils import capture_internal_exceptions
 from ._limits import LEVELS, MESSAGE, clip, when
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from subwatch.records import Line, Lines
 
@@ -27,22 +27,34 @@ class Trail:
         size: Bytes of output that an attachment may have.
     """
 
-    __slots__ = ("_batches", "_count", "_crumbs", "_held", "_size")
+    __slots__ = ("_batches", "_count", "_crumbs", "_held", "_lines", "_size", "_tail")
 
     def __init__(self, count: int, size: int) -> None:
         self._count = count
         self._size = size
-        self._held = 0
+        self._held = 0  # bytes in the ring
+        self._lines = 0  # lines in the ring, without the newest batch
         self._batches: deque[Lines] = deque()
+        self._tail: Sequence[Line] = ()
         self._crumbs: dict[int, dict[str, Any] | None] = {}
 
     def add(self, lines: Lines) -> None:
-        """Take the next batch. A batch has at least one line, so `count` of them are always enough."""
+        """Take the next batch, and let go of those that are not needed any more."""
         batches = self._batches
+        if batches:
+            self._lines += len(
+                batches[-1]
+            )  # not of the newest: the core counts it later, which makes it free
         batches.append(lines)
         self._held += lines.size
-        while len(batches) > self._count and self._held - batches[0].size >= self._size:
-            self._held -= batches.popleft().size
+        while self._held - batches[0].size >= self._size and self._lines - len(batches[0]) >= self._count:
+            first = batches.popleft()
+            self._held -= first.size
+            self._lines -= len(first)
+
+    def end(self, tail: Sequence[Line]) -> None:
+        """Take the last lines that the core has kept: a ring full of progress updates has less."""
+        self._tail = tail
 
     def crumbs(self, pid: int | None, options: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the last lines as breadcrumbs, oldest first.
@@ -51,7 +63,7 @@ class Trail:
             pid: Process id of the child.
             options: Options of the SDK's client; its ``before_breadcrumb`` sees each line once.
         """
-        if self._batches:
+        if self._batches or self._tail:
             before = options.get("before_breadcrumb")
             lines = list(islice((line for line in self._newest() if line.text.strip()), self._count))
             known, crumbs = self._crumbs, {}
@@ -79,20 +91,22 @@ class Trail:
     def release(self) -> None:
         """Let go of the output; the breadcrumbs made so far are what stays."""
         self._batches.clear()
+        self._tail = ()
 
     def _newest(self) -> Iterator[Line]:
         """Lines from the newest back; a progress update only if nothing came after it."""
-        newest = True
+        newest, first = True, 0
         for batch in reversed(list(self._batches)):
-            endings = batch.endings
+            endings, first = batch.endings, batch.first
             for index in range(len(endings) - 1, -1, -1):
                 if newest or endings[index] != "\r":
                     newest = False
                     yield batch[index]
+        yield from (line for line in reversed(self._tail) if line.number < first)
 
 
 def _crumb(line: Line, pid: int | None, before: Any) -> dict[str, Any] | None:
-    data = {"program": line.run.program, "pid": pid, "line": line.number, "run": line.run.id}
+    data = {"program": clip(line.run.program, 200), "pid": pid, "line": line.number, "run": line.run.id}
     if line.late:
         data["late"] = True
     crumb: dict[str, Any] | None = {
