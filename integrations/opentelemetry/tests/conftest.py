@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -27,7 +28,8 @@ class _Reader:
         return [WARNING if "warn" in text else INFO for text in texts]
 
     def fields(self, lines):
-        return None
+        found = [json.loads(text) if text[:1] == "{" else None for text in lines.texts]
+        return found if any(found) else None
 
     def progress(self, lines):
         return None

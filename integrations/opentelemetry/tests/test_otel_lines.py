@@ -103,6 +103,25 @@ def test_nobody_listening_leaves_the_bytes_alone(memory, Child, follow):
     assert batch._texts is None
 
 
+def test_fields_of_a_structured_line(memory, Child, follow):
+    child = Child()
+    line = '{"msg": "done", "n": 3, "ok": true, "t": 0.5, "big": 9223372036854775808, "deep": {"a": [1]}}'
+    follow(memory.sink(), child, child.start(), child.lines("plain", line), child.exit())
+
+    plain, structured = memory.logs
+    assert not any(name.startswith("subwatch.field.") for name in plain.attributes)
+    assert {
+        name: value for name, value in structured.attributes.items() if name.startswith("subwatch.field.")
+    } == {
+        "subwatch.field.msg": "done",
+        "subwatch.field.n": 3,
+        "subwatch.field.ok": True,
+        "subwatch.field.t": 0.5,
+        "subwatch.field.big": "9223372036854775808",
+        "subwatch.field.deep": "{'a': [1]}",
+    }
+
+
 def test_chatty_child_is_cut_and_counted(memory, Child, follow):
     child = Child()
     chatter = [f"line {number}" for number in range(5000)]

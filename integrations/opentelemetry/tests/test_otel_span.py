@@ -189,7 +189,14 @@ def test_sampler_sees_what_is_known_before_the_start(Child, follow):
 
 @pytest.mark.parametrize(
     "options",
-    [{"lines": "all"}, {"tail": -1}, {"tail": "2"}, {"max_lines_per_second": 1.5}, {"max_value_length": -1}],
+    [
+        {"lines": "all"},
+        {"metrics": "yes"},
+        {"tail": -1},
+        {"tail": "2"},
+        {"max_lines_per_second": 1.5},
+        {"max_value_length": -1},
+    ],
 )
 def test_wrong_option(memory, options):
     with pytest.raises(ConfigError, match=f"opentelemetry: {next(iter(options))}="):

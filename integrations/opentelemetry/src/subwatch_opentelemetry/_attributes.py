@@ -46,6 +46,7 @@ LINE_NUMBER = "subwatch.line.number"
 LINE_TEXT = "subwatch.line.text"
 LINES_DROPPED = "subwatch.lines.dropped"
 TAIL = "subwatch.tail"
+FIELD_PREFIX = "subwatch.field."
 TAG_PREFIX = "subwatch.tag."
 
 EXIT_EVENT = "subwatch.process.exit"
@@ -55,6 +56,7 @@ LINE_EVENT = "subwatch.process.line"
 _RESERVED = ("code.", "error.", "exception.", "log.", "otel.", "process.", "subwatch.", "telemetry.")
 # Room that an SDK's default limit of 128 attributes leaves beside ours.
 _MAX_TAGS = 64
+_MAX_FIELDS = 64
 _MAX_ARGS = 256
 
 
@@ -177,6 +179,26 @@ def error_type(exit: Exit) -> str | None:
     if exit.reason == "spawn_failed":
         return exit.error_type or "_OTHER"
     return exit.signal or ("_OTHER" if exit.returncode is None else str(exit.returncode))
+
+
+def field_attributes(fields: Mapping[str, Any], limit: int | None) -> dict[str, Any]:
+    """Return what a structured line (JSON, logfmt) says, as attributes of its log record.
+
+    Args:
+        fields: The line's fields.
+        limit: Largest length of a value, in characters.
+
+    Returns:
+        Numbers and truth values as they are where OTLP has room for them (64 bits), all else as text.
+    """
+    return {
+        FIELD_PREFIX + clean(name, None): value if _is_plain(value) else clean(value, limit)
+        for name, value in islice(fields.items(), _MAX_FIELDS)
+    }
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, (bool, float)) or (isinstance(value, int) and -(2**63) <= value < 2**63)
 
 
 def level_name(level: int) -> str:

@@ -62,7 +62,7 @@ class RateLimit:
             now = time.monotonic()
             self._tokens = min(self._rate, self._tokens + (now - self._time) * self._rate)
             self._time = now
-            granted = min(count, max(int(self._tokens - self._rate / 4), 0))
+            granted = min(count, max(int(self._tokens) - self._rate // 4, 0))
             if granted < count:
                 severe = sum(level >= WARNING for level in levels)
                 granted = max(granted, min(severe, int(self._tokens)))
@@ -121,10 +121,15 @@ class LineLog:
         if lines.late:
             attributes[names.LINE_LATE] = True
         attributes = limits.fit(attributes, others=1)
+        fields = lines.fields
         chosen = self._rate.choose(levels)
         emit = self._logger.emit
         for index in chosen:
             number, text = severity(levels[index])
+            details = {**attributes, names.LINE_NUMBER: numbers[index]}
+            said = fields[index]
+            if said:
+                details = limits.fit({**details, **names.field_attributes(said, limits.length)})
             emit(
                 timestamp=times[index],
                 observed_timestamp=times[index],
@@ -132,7 +137,7 @@ class LineLog:
                 severity_number=number,
                 severity_text=text,
                 body=texts[index],
-                attributes={**attributes, names.LINE_NUMBER: numbers[index]},
+                attributes=details,
             )
         return len(texts) - len(chosen)
 

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal
 
 from opentelemetry import _logs, context, trace
-from opentelemetry.metrics import get_meter
+from opentelemetry.metrics import get_meter, get_meter_provider
 from opentelemetry.trace import NonRecordingSpan, SpanKind
 
 from subwatch.errors import ConfigError
@@ -93,6 +93,10 @@ class OpenTelemetrySink:
     ) -> None:
         if lines not in ("logs", "events", "none"):
             raise ConfigError(f"opentelemetry: lines={lines!r} is not one of 'logs', 'events', 'none'")
+        flags = {"command_args": command_args, "propagate": propagate, "baggage": baggage, "metrics": metrics}
+        for option, flag in flags.items():
+            if not isinstance(flag, bool):
+                raise ConfigError(f"opentelemetry: {option}={flag!r} is neither True nor False")
         _check("tail", tail)
         _check("max_lines_per_second", max_lines_per_second)
         if max_value_length is not None:
@@ -109,6 +113,7 @@ class OpenTelemetrySink:
         self._rate = RateLimit(max_lines_per_second)
         self._tracer_provider = tracer_provider
         self._logger_provider = logger_provider
+        self._meter_provider = meter_provider
         release = version("subwatch-opentelemetry")
         self._tracer = trace.get_tracer(SCOPE, release, tracer_provider, names.SCHEMA_URL)
         self._logger = _logs.get_logger(SCOPE, release, logger_provider, names.SCHEMA_URL)
@@ -191,10 +196,12 @@ class OpenTelemetrySink:
         Returns:
             0 when all was exported, None when that is not known.
         """
-        providers = (
+        providers: list[object] = [
             self._tracer_provider or trace.get_tracer_provider(),
             self._logger_provider or _logs.get_logger_provider(),
-        )
+        ]
+        if self._metrics is not None:
+            providers.append(self._meter_provider or get_meter_provider())
         found = (getattr(provider, "force_flush", None) for provider in providers)  # the API's have none
         flushes = [flush for flush in found if flush is not None]
         done: list[bool] = []
