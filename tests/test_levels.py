@@ -73,7 +73,8 @@ def level(text: str, program: str = "") -> int:
         (WARNING, "  - WARN  x"),
         (WARNING, "** WARNING ** x"),
         (ERROR, "Error opening input file film.mkv."),
-        (WARNING, "warning"),
+        (WARNING, "Warning"),
+        (ERROR, "error opening x: no such file"),
         (ERROR, "<error> x"),
         (ERROR, "ERROR"),
         (DEBUG, "debug: x"),
@@ -113,6 +114,8 @@ def test_programs(expected: int, text: str) -> None:
         "ERRNO 5",
         "WARNINGS",
         "error-free run",
+        "error handling is next",
+        "warning",
     ],
 )
 def test_prose_has_no_level(text: str) -> None:

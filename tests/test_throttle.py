@@ -50,12 +50,15 @@ def test_floods() -> None:
 
 def test_when_a_notice_is_due() -> None:
     throttle = Throttle(interval=10)
-    throttle.admit("a", 5.0)
-    assert throttle.due is None
-    throttle.admit("a", 6.0)
-    assert throttle.due == 15.0
+    due = []
+    for now in (5.0, 6.0):
+        throttle.admit("a", now)
+        due.append(throttle.due)
+
+    assert due == [None, 15.0]
     assert throttle.flush() == ["last message repeated 1 time"]
     assert throttle.flush() == []
+    assert throttle.due is None
 
 
 def test_both_may_be_switched_off() -> None:

@@ -38,10 +38,10 @@ def lines_with(needle: str, joined: str) -> Iterator[int]:
 
 
 def numbered(joined: str, matches: Iterable[re.Match[str]]) -> Iterator[tuple[int, re.Match[str]]]:
-    """Number, from 0, the lines that matches begin in; one may begin with the newline of its line."""
+    """Number, from 0, the lines that matches begin in."""
     index, before = -1, 0
     for match in matches:
-        end = match.start() + 1
+        end = match.start() + 1  # a match may begin with its newline
         index += joined.count("\n", before, end)
         before = end
         yield index, match

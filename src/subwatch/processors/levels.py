@@ -12,74 +12,70 @@ from __future__ import annotations
 
 import re
 
-from subwatch.processors.rules import compile_rules
 from subwatch.records import CRITICAL, DEBUG, ERROR, INFO, WARNING
 
 from ._text import join, numbered, strip_ansi
+from .rules import compile_rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from subwatch.processors.rules import Family, LevelRule, Rule
+    from .rules import Family, LevelRule, Rule
 
 __all__ = ["levels", "strip_syslog", "syslog"]
 
 # sd-daemon(3): emerg, alert, crit, err, warning, notice, info, debug.
 _SYSLOG = (CRITICAL, CRITICAL, CRITICAL, ERROR, WARNING, INFO, INFO, DEBUG)
 _NUMBERS = {
-    "critical": CRITICAL,
-    "error": ERROR,
-    "crash": ERROR,
-    "warning": WARNING,
-    "info": INFO,
-    "debug": DEBUG,
+    **dict.fromkeys(("f", "fatal", "crit", "critical", "panic", "alert", "emerg"), CRITICAL),
+    **dict.fromkeys(("e", "err", "error", "fatal error", "severe"), ERROR),
+    **dict.fromkeys(("traceback (most recent call last):", "exception in thread", "thread"), ERROR),
+    **dict.fromkeys(("w", "warn", "warning"), WARNING),
+    **dict.fromkeys(("i", "info", "notice", "log:"), INFO),
+    **dict.fromkeys(("detail:", "hint:", "context:", "statement:", "query:", "location:"), INFO),
+    **dict.fromkeys(("debug", "trace"), DEBUG),
 }
-_GLOG = {"F": CRITICAL, "E": ERROR, "W": WARNING, "I": INFO}
 
-
-def _cases(words: str) -> str:
-    """A pattern for words in lower, title and upper case; alternatives differ in their first character."""
-    rests: dict[str, list[str]] = {}
-    for word in words.split():
-        rests.setdefault(word[0], []).extend((word[1:], word[1:].upper()))
-    return "|".join(f"[{c}{c.upper()}](?:{'|'.join(rests[c])})" for c in rests)
-
-
-# After a level word stands a mark; a blank only where the word is unlikely to begin a sentence.
-_MARK, _GAP = r"(?=[]:|)>!])", r"(?=[]:|)>!\s]|\Z)"
-_WORDS = {
-    "error": rf"(?:{_cases('error err severe')}){_GAP}",
-    "warning": rf"(?:{_cases('warning warn')}){_GAP}",
-    "critical": rf"(?:{_cases('fatal')}|CRITICAL|CRIT|PANIC){_GAP}"
-    rf"|(?:{_cases('critical crit panic emerg alert')}){_MARK}",
-    "info": rf"(?:{_cases('info notice')}){_GAP}|(?:LOG|DETAIL|HINT|CONTEXT|STATEMENT|QUERY|LOCATION):",
-    "debug": rf"(?:DEBUG|TRACE){_GAP}|(?:{_cases('debug trace')})[1-5]?{_MARK}",
-}
-# The first three characters of all of these, so that most lines are ruled out by three cheap tests.
-_LIKELY = r"(?=[eEwWfFcCpPaAsSiInNdDtTLHQ][rRaAeElLmMnNoOuUITxh0-9][rRtTiInNeEvVfFbBaAGTUDCc0-9])"
+# After a level word stands a mark. A blank does where the word begins with a capital, or where a colon
+# follows later in the line: a small word alone is prose.
+_MARK, _GAP, _COLON = r"(?=[]:|)>!])", r"(?=[]:|)>!\s]|\Z)", r"(?=[]:|)>!]|[ \t][^\n]{0,250}:)"
 _CLOCK = r"..:..:..[0-9.,]*+"
-_ZONE = r"(?:Z| ?[+-][0-9]{2}:?[0-9]{2}| [A-Z]{3,5}(?= \[))?+"
-_STAMP = rf"(?:[12][0-9]..[-/]..[-/]..[T ]{_CLOCK}{_ZONE}|[0-9]{_CLOCK[1:]}|[0-9]{{9,10}}\.[0-9]++)"
-_BRACKET = rf"[\[(<](?! ?(?:{'|'.join(_WORDS.values())}))[^])>\n]{{0,64}}+[])>][ \t:|,-]{{0,8}}+"
+_WORD = (
+    rf"I(?:nfo|NFO){_GAP}|N(?:otice|OTICE){_GAP}|W(?:arning|arn|ARNING|ARN){_GAP}|E(?:rror|rr|RROR|RR){_GAP}"
+    rf"|F(?:atal|ATAL){_GAP}|(?:DEBUG|TRACE|CRITICAL|CRIT|PANIC){_GAP}|(?:error|err|warning|warn|fatal){_COLON}"
+    rf"|(?:info|notice|severe|SEVERE|critical|Critical|crit|panic|Panic|alert|ALERT|emerg|EMERG){_MARK}"
+    rf"|[dD](?:ebug|EBUG)(?=[1-5]?[]:|)>!])|[tT]race{_MARK}|(?:LOG|DETAIL|HINT|CONTEXT|STATEMENT|QUERY|LOCATION):"
+    rf"|[FEWI](?=[0-9]{{4}} {_CLOCK})|Traceback \(most recent call last\):|Exception in thread(?= )"
+    r"|thread(?= '[^'\n]{0,64}' (?:\([0-9]+\) )?panicked[^\n]{0,250}:)"
+)
+# Each of these words is spelled with one of these, or has one after it: most plain text has none of them.
+_SIGNS = ":])|>!EFINW"
+# The first characters of all of these rule most lines out; a batch without any costs one quick pass.
+_FIRST = r"[eEwWfFcCpPaAsSiInNdDtTLHQ][rRaAeElLmMnNoOuUITxh0-9][rRtTiInNeEvVfFbBaAcGTUDC0-9]"
+_THEN = (
+    r"(?<=[rR][rRiIaA]|[aA][rRtTnN]|[lLmM][eE]|[nN][fF]|[oO][tT]|O[GNC]|[eE][bBvV]|ET|hr|xc|IN|TA|UE"
+    r"|[0-9][0-9])"
+)
+# Lines that begin with what may come before the word pass, but not a time and then an ordinary small word.
+_MAYBE = re.compile(
+    rf"\n(?:{_FIRST}{_THEN}|[0-9 \t*#>!|,:\[(<-](?!.{{9}}[T ]{_CLOCK} (?!{_FIRST}{_THEN})[a-z]))"
+)
+_ZONE = r"(?>Z|[+-][0-9]{2}:?[0-9]{2}| [+-][0-9]{2}:?[0-9]{2}| [A-Z]{3,5}(?= \[)|)"
+_STAMP = rf"(?>[12][0-9]..[-/]..[-/]..[T ]{_CLOCK}{_ZONE}|[0-9]{_CLOCK[1:]}|[0-9]{{9,10}}\.[0-9]++)"
+_BRACKET = rf"[\[(<](?! ?(?:{_WORD}))[^])>\n]{{0,64}}+[])>][ \t:|,]{{0,8}}+"
 # What may come before the word: bullets, time, brackets with user@database after them (PostgreSQL), and
-# "- name - " (Python's logging). Possessive throughout: what does not fit is given up at once.
+# "- name - " (Python's logging). Atomic throughout: what does not fit is given up at once.
 _BEFORE = (
-    rf"[ \t*#>!|,:-]{{0,8}}+{_STAMP}?+[ \t:|,-]{{0,8}}+"
-    rf"(?:(?:{_BRACKET}){{1,4}}+(?:[\w.-]{{1,64}}+@[\w.-]{{1,64}}+ )?+)?+"
-    r"(?:(?<=- )[\w.]{1,80}+ - )?+[\[(<*]?+ ?+"
+    rf"[ \t*#>!|,:-]{{0,8}}+(?>{_STAMP}|)[ \t:|,]{{0,8}}+"
+    rf"(?>{_BRACKET}(?:{_BRACKET}){{0,3}}+(?>[\w.-]{{1,64}}+@[\w.-]{{1,64}}+ |)|)"
+    r"(?>- [\w.]{1,80}+ - |)[ \[(<*-]{0,3}+"
 )
-_AT_START = re.compile(
-    rf"\n(?:(?=[^a-zA-Z]){_BEFORE})?+{_LIKELY}"
-    rf"(?:{'|'.join(f'(?P<{name}>{word})' for name, word in _WORDS.items())}"
-    rf"|(?P<glog>[FEWI])[0-9]{{4}} {_CLOCK}"
-    r"|(?P<crash>Traceback \(most recent|Exception in thread "
-    r"|thread '[^'\n]{0,64}' (?:\([0-9]+\) )?panicked))"
-)
+_AT_START = re.compile(rf"(?>(?=[^a-zA-Z]){_BEFORE}|)(?={_FIRST})({_WORD})")
 # "program: error:", "program[12]: warning:", "file.c:3: error:": found at the colon.
 _AFTER_COLON = re.compile(
-    r":[ \t](?:(?P<error>(?:fatal )?[eE]rror|ERROR)|(?P<critical>[fF]atal|FATAL|[pP]anic|PANIC)"
-    r"|(?P<warning>[wW]arning|WARNING|[A-Z][a-zA-Z]{0,60}Warning|detail|hint)|(?P<debug>debug|DEBUG)):"
+    r":[ \t](?=[eEwWfFpPdDhA-Z][a-zA-Z][a-zA-Z])([eE]rror|ERROR|[wW]arning|WARNING|[fF]atal(?: error)?|FATAL"
+    r"|[pP]anic|PANIC|debug|DEBUG|detail|hint|[A-Z][a-zA-Z]{0,60}Warning):"
 )
 _PROGRAM = re.compile(
     rf"(?:[\[(]?(?:{_STAMP}|[A-Z][a-z][a-z] [ \d]\d {_CLOCK})[\])>]?[ :]{{1,2}}(?:[\w.-]{{1,64}} )?)?"
@@ -87,16 +83,10 @@ _PROGRAM = re.compile(
 )
 # "time=... level=error msg=...": a word of its own, in a line that begins with a key.
 _AFTER_EQUALS = re.compile(
-    r"=(?:(?<=[ \n]level=)|(?<=[ \n]lvl=)|(?<=[ \n]severity=))[\"']?(?i:(?P<error>err(?:or)?)"
-    r"|(?P<warning>warn(?:ing)?)|(?P<critical>fatal|crit(?:ical)?|panic)"
-    r"|(?P<info>info|notice)|(?P<debug>debug|trace))\b"
+    r"=(?:(?<=[ \n]level=)|(?<=[ \n]lvl=)|(?<=[ \n]severity=))[\"']?"
+    r"(?i:(error|err|warning|warn|fatal|critical|crit|panic|info|notice|debug|trace))\b"
 )
 _KEY = re.compile(r"[A-Za-z][\w.@-]{0,63}=|(?:level|lvl|severity)\Z")
-_SCANS = (
-    (_AFTER_EQUALS, _KEY.match, "="),
-    (_AFTER_COLON, _PROGRAM.fullmatch, ":"),
-    (_AT_START, None, "\n"),
-)
 
 
 def levels(
@@ -125,21 +115,32 @@ def levels(
         joined = strip_ansi(joined)
         texts = joined[1:].split("\n")
     # What is written last wins, so the weakest evidence comes first.
-    for pattern, head, needle in _SCANS:
-        if needle in joined:
-            for index, found in numbered(joined, pattern.finditer(joined)):
-                start = joined.rfind("\n", 0, found.start() + 1) + 1
-                if head is None or head(joined, start, found.start()):
-                    column[index] = min(_number(found), ceiling)
+    if "=" in joined:
+        for index, found in numbered(joined, _AFTER_EQUALS.finditer(joined)):
+            if _KEY.match(joined, joined.rfind("\n", 0, found.start()) + 1, found.start()):
+                column[index] = min(_NUMBERS[found[1].lower()], ceiling)
+    if ":" in joined:
+        for index, found in numbered(joined, _AFTER_COLON.finditer(joined)):
+            if _PROGRAM.fullmatch(joined, joined.rfind("\n", 0, found.start()) + 1, found.start()):
+                # What is left out are "detail" and "hint" of an error or a warning, and Python's warnings.
+                column[index] = min(_NUMBERS.get(found[1].lower(), WARNING), ceiling)
+    if any(sign in joined for sign in _SIGNS):
+        for index, word in _beginnings(texts, joined):
+            if word is not None:
+                column[index] = min(_NUMBERS[word[1].lower()], ceiling)
     for rule in reversed(compile_rules(rules)) if rules else ():
         for index, level in rule.find(texts, joined):
             column[index] = min(level, ceiling)
     return column
 
 
-def _number(match: re.Match[str]) -> int:
-    name = match.lastgroup or ""
-    return _GLOG[match["glog"]] if name == "glog" else _NUMBERS[name]
+def _beginnings(texts: Sequence[str], joined: str) -> Iterable[tuple[int, re.Match[str] | None]]:
+    """Find the level words that lines begin with, and the lines' numbers."""
+    maybe = list(_MAYBE.finditer(joined))
+    if 4 * len(maybe) < len(texts):
+        return numbered(joined, filter(None, (_AT_START.match(joined, found.start() + 1) for found in maybe)))
+    # Where many lines may have one, it is cheaper to look at all of them.
+    return enumerate(map(_AT_START.match, texts))
 
 
 def syslog(text: str) -> tuple[str, int | None]:

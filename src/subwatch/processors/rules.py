@@ -6,8 +6,9 @@ import fnmatch
 import re
 
 from subwatch.errors import ConfigError
-from subwatch.processors._text import numbered
 from subwatch.records import DEBUG, ERROR, INFO, WARNING
+
+from ._text import numbered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

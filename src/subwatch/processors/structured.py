@@ -10,8 +10,9 @@ import json
 import math
 import re
 
-from subwatch.processors._text import join, lines_with, numbered
 from subwatch.records import CRITICAL, DEBUG, ERROR, INFO, WARNING
+
+from ._text import join, lines_with, numbered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,15 +107,15 @@ class Structured:
                 column[index] = min(level, ceiling)
 
     def _read(self, texts: Sequence[str], joined: str) -> list[Mapping[str, Any] | None] | None:
-        column: list[Mapping[str, Any] | None] = [None] * len(texts)
-        # One character that a whole batch lacks rules it out for the price of nothing.
-        if "{" in joined:
+        found: dict[int, Mapping[str, Any] | None] = {}
+        # A character that a whole batch lacks rules it out for the price of nothing.
+        if "{" in joined and '"' in joined:
             for index in lines_with('{"', joined):
-                column[index] = self._json(texts[index])
+                found[index] = self._json(texts[index])
         if self._logfmt and "=" in joined:
             for index, _ in numbered(joined, _KEYED.finditer(joined)):
-                column[index] = column[index] or self._pairs(texts[index])
-        return column if any(column) else None
+                found[index] = self._pairs(texts[index])
+        return [found.get(index) for index in range(len(texts))] if any(found.values()) else None
 
     def _json(self, text: str) -> Mapping[str, Any] | None:
         if text.lstrip()[:1] != "{" or len(text) > _LONGEST:

@@ -24,7 +24,7 @@ class BorgJson:
 
     name = "borg_json"
     programs = ("borg*",)
-    needles = ("{", '"finished"')
+    needles = ("{", '"', '"finished"')
     scope: Literal["any"] = "any"
 
     def match(self, text: str, state: State) -> Progress | None:  # noqa: ARG002 - every line stands for itself
@@ -47,7 +47,7 @@ class ResticJson:
 
     name = "restic_json"
     programs = ("restic*",)
-    needles = ("{", '"percent_done"')
+    needles = ("{", '"', '"percent_done"')
     scope: Literal["any"] = "any"
 
     def match(self, text: str, state: State) -> Progress | None:  # noqa: ARG002 - every line stands for itself
