@@ -22,6 +22,8 @@ __all__ = ["Outbox", "say"]
 
 # Batches in memory besides the one being sent: enough to compress one while another one travels.
 ROOM = 2
+# Seconds until a spool that could not be written is written again.
+SPOOL_PAUSE = 2.0
 
 logger = logging.getLogger("subwatch")
 
@@ -43,7 +45,8 @@ class Outbox:
     def __init__(self, spool: Spool | None, max_age: float) -> None:
         self.spool = spool
         self._max_age_ns = int(max_age * 1e9)
-        self._spool_broken = False
+        self._spool_reported = False
+        self._spool_rests_until = 0.0
         self.closed = False
         self.delivered = 0  # entries
         self.lost = 0  # entries, known to be
@@ -52,7 +55,6 @@ class Outbox:
     def _reset(self) -> None:
         self.changed = threading.Condition(threading.Lock())
         self.failing = False  # the server cannot be reached, or is being left alone
-        self.patient = False  # the server has said how long to wait
         self._signal = False
         self._memory: deque[Batch] = deque()
         self._pending: dict[Owner, int] = {}
@@ -84,7 +86,7 @@ class Outbox:
             self.changed.notify_all()
 
     def _store(self, spool: Spool, batch: Batch) -> bool:
-        gone = self._attempt(lambda: spool.add(batch))
+        gone = self._attempt(lambda: spool.add(batch), writes=True)
         if gone is None or batch.row is None:
             return False
         with self.changed:
@@ -99,18 +101,19 @@ class Outbox:
             say(logging.WARNING, "the spool is full, its oldest %d entries are dropped", number)
         return True
 
-    def _attempt(self, work: Callable[[], T]) -> T | None:
-        """Use the spool; None and one report when it does not work."""
+    def _attempt(self, work: Callable[[], T], *, writes: bool = False) -> T | None:
+        """Use the spool; None when it does not work, which is said once. Writing is then left for a while."""
+        if writes and time.monotonic() < self._spool_rests_until:
+            return None
         try:
-            result = work()
+            return work()
         except (sqlite3.Error, OSError) as error:
-            if not self._spool_broken:
+            self._spool_rests_until = time.monotonic() + SPOOL_PAUSE
+            if not self._spool_reported:
                 path = self.spool and self.spool.path
                 say(logging.ERROR, "the spool %s cannot be used, memory is: %s", path, error)
-            self._spool_broken = True
+            self._spool_reported = True
             return None
-        self._spool_broken = False
-        return result
 
     def _lose(self, batch: Batch) -> None:
         batch.lose(batch.count)
@@ -139,7 +142,8 @@ class Outbox:
         skip = self._stuck if besides is None or besides.row is None else {*self._stuck, besides.row}
         batch = self._attempt(lambda: spool.oldest(skip))
         if batch is None:
-            self._attempt(spool.end_turn)
+            if besides is None:
+                spool.end_turn()
         elif batch.row in self._ours:
             batch.parts = self._ours[batch.row].parts
         return batch
@@ -157,7 +161,7 @@ class Outbox:
             self.changed.notify_all()
 
     def _remove(self, spool: Spool, row: int, lost: int, reason: str) -> None:
-        removed = self._attempt(lambda: spool.remove(row, lost, reason))
+        removed = self._attempt(lambda: spool.remove(row, lost, reason), writes=True)
         (self._stuck.add if removed is None else self._stuck.discard)(row)
 
     def _account(self, batch: Batch, lost: int) -> None:
@@ -185,11 +189,17 @@ class Outbox:
             return bool(self._ours)
 
     def rest(self, seconds: float | None, *, failing: bool = False, patient: bool = False) -> None:
-        """Let the sending thread wait: for a batch when all is well, else for the time to try again."""
+        """Let the sending thread wait: for a batch when all is well, else for the time to try again.
+
+        Args:
+            seconds: How long at most.
+            failing: The server cannot be reached, or does not want us.
+            patient: The whole time, even if somebody is waiting for delivery.
+        """
         with self.changed:
-            self.failing, self.patient = failing, patient
+            self.failing = failing
             self.changed.notify_all()
-            self.changed.wait_for(lambda: self.closed or self._signal, seconds)
+            self.changed.wait_for(lambda: self.closed or (self._signal and not patient), seconds)
             self._signal = False
 
     def flush(self, owner: Owner | None, timeout: float) -> int:
@@ -205,8 +215,7 @@ class Outbox:
             return sum(self._pending.values()) if owner is None else self._pending.get(owner, 0)
 
         with self.changed:
-            if not self.patient:
-                self._signal = True
+            self._signal = True
             self.changed.notify_all()
             self.changed.wait_for(lambda: not left(), timeout)
             return left()
@@ -217,12 +226,10 @@ class Outbox:
         with self.changed:
             self.closed = True
             self.changed.notify_all()
-            left = 0
             kept = sum(batch.count for batch in self._ours.values())
-            for batch in self._memory:
-                left += batch.count
-                batch.lose(batch.count)
-            self._memory.clear()
+            left = sum(self._pending.values()) - kept
+            while self._memory:
+                self._lose(self._memory.popleft())
         if kept and self.spool is not None:
             message = "%d records stay in the spool %s for the next run or `subwatch-loki spool drain`"
             say(logging.WARNING, message, kept, self.spool.path)

@@ -72,6 +72,8 @@ class Spool:
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):
                     self._open.execute("ROLLBACK")
+                    # Room in the log, which deleting needs as well when the disk is full.
+                    self._open.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 raise
 
     def add(self, batch: Batch) -> list[tuple[int, int]]:
@@ -87,7 +89,8 @@ class Spool:
             insert = (
                 "INSERT INTO batch (target, oldest, newest, entries, bytes, body) VALUES (?, ?, ?, ?, ?, ?)"
             )
-            batch.row = db.execute(insert, values).lastrowid
+            row = db.execute(insert, values).lastrowid
+        batch.row = row  # now that it is certain
         return gone
 
     def _make_room(self, db: sqlite3.Connection, excess: int) -> list[tuple[int, int]]:

@@ -1,0 +1,420 @@
+"""What goes wrong between us and Loki: no line lost without being counted, none stored twice, the child unaffected."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import subwatch
+from subwatch_loki import LokiSink, _sender
+
+LINES = 300
+# Small batches and short pauses, so that every run takes many requests and a test no time.
+FAST = {"batch_bytes": 4000, "retry_min": 0.02, "retry_max": 0.2, "timeout": 0.5, "flush_timeout": 5}
+
+
+def script(lines=LINES, pause=0.0):
+    code = f"import sys, time\nfor n in range({lines}): print('line', n, file=sys.stderr, flush=True); time.sleep({pause})"
+    return [sys.executable, "-c", code]
+
+
+class Account:
+    """One run, and where its records went."""
+
+    def __init__(self, local, lines=LINES, pause=0.0, close=10.0, tenant=None, **options):
+        self.local = local
+        sink = LokiSink(**{**local.options, **FAST, **options})
+        watch = subwatch.Watch(sinks=[self.keep_stream(sink)])
+        begun = time.monotonic()
+        self.done = watch.run(script(lines, pause), stderr=subprocess.DEVNULL)
+        self.run_seconds = time.monotonic() - begun
+        begun = time.monotonic()
+        self.left = sink.close(close)
+        self.close_seconds = time.monotonic() - begun
+        self.written = lines + 2
+        self.spooled = sink._shipper.sender.outbox.spool and spooled(options["spool"])
+        self.dropped = self.stream.dropped
+
+    def keep_stream(self, sink):
+        account = self
+
+        class Keep:
+            name = "loki"
+
+            def open(self, run):
+                account.stream = sink.open(run)
+                return account.stream
+
+            def close(self, timeout):
+                return 0
+
+        return Keep()
+
+    def check(self, delivered=None):
+        """The counts agree exactly, nothing is there twice, the child never noticed."""
+        assert self.done.returncode == 0
+        entries = self.local.entries(count=self.written - self.dropped - (self.spooled or 0))
+        numbers = [metadata.get("line") for _, _, metadata, _ in entries]
+        assert len(numbers) == len(set(numbers)) + (numbers.count(None) == 2)
+        assert self.written == len(entries) + (self.spooled or 0) + self.dropped
+        if delivered is not None:
+            assert len(entries) == delivered
+        return entries
+
+
+def spooled(path):
+    from subwatch_loki._spool import Spool
+
+    spool = Spool(path, "", 1)
+    try:
+        return sum(each["entries"] for each in spool.status().values())
+    finally:
+        spool.close()
+
+
+def said(caplog, text):
+    return [record.getMessage() for record in caplog.records if text in record.getMessage()]
+
+
+@pytest.fixture
+def fault(lokiserver):
+    return lokiserver.Fault
+
+
+def outage(server, fault, seconds):
+    """Have every push answered so for a while."""
+    server.always = fault
+    threading.Timer(seconds, lambda: setattr(server, "always", None)).start()
+
+
+# -- the server fails, then recovers ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        {"status": 500, "text": "internal"},
+        {"status": 503},
+        {"status": 502, "store": True},
+        {"status": 429, "text": "ingestion rate limit exceeded"},
+        {"status": 408},
+        {"reset": "before"},
+        {"reset": "middle"},
+        {"reset": "middle", "store": True},
+        {"hang": "before", "store": True},
+        {"hang": "middle"},
+        {"hang": "middle", "store": True},
+    ],
+    ids=str,
+)
+def test_passing_faults_cost_nothing(server, local, fault, trouble):
+    server.faults.extend([None, fault(**trouble), None, fault(**trouble), fault(**trouble)])
+    Account(local).check(LINES + 2)
+    if trouble.get("store"):
+        assert server.store.sent_twice > 0, "what was stored before the fault came again, and was stored once"
+
+
+def test_retries_are_byte_identical(server, local, fault):
+    server.faults.extend([fault(status=429)] * 5)
+    Account(local).check(LINES + 2)
+    bodies = [body for _, body in server.requests]
+    assert len(set(bodies[:6])) == 1
+    assert bodies[6] != bodies[5]
+
+
+def test_an_outage_of_500s(server, local, fault, caplog):
+    outage(server, fault(status=500, text="no"), 2.0)
+    with caplog.at_level(logging.INFO, "subwatch"):
+        account = Account(local, pause=0.005)
+    account.check(LINES + 2)
+    assert len(said(caplog, "cannot deliver")) == 1
+    assert len(said(caplog, "delivering again")) == 1
+    assert len(server.requests) < 150, "it backs off"
+
+
+def test_a_restart_of_the_server(make_server, loki_at):
+    first = make_server()
+    local = loki_at(first.url)
+    servers = [first]
+
+    def restart():
+        first.stop()
+        time.sleep(0.5)
+        servers.append(make_server(first.store, first.port))
+
+    timer = threading.Timer(0.3, restart)
+    timer.start()
+    account = Account(local, pause=0.004)
+    timer.join()
+    assert len(servers) == 2
+    account.check(LINES + 2)
+    assert servers[1].requests
+
+
+def test_retry_after_is_honoured(server, local, fault):
+    server.faults.append(fault(status=429, headers={"Retry-After": "1"}))
+    account = Account(local)
+    account.check(LINES + 2)
+    assert account.run_seconds + account.close_seconds > 1
+    assert len(server.requests) < 20
+
+
+def test_without_retry_after_it_is_the_backoff(server, local, fault):
+    server.faults.append(fault(status=429))
+    account = Account(local)
+    account.check(LINES + 2)
+    assert account.run_seconds + account.close_seconds < 1.5
+
+
+# -- the server stays away ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://loki.invalid:3100"], ids=["refused", "dns"])
+def test_an_unreachable_server_holds_nobody_up(local, caplog, url):
+    account = Account(local, url=url, close=0.5)
+    assert account.done.returncode == 0
+    assert account.run_seconds < 4, "the start is not held up, the end by the flush deadline at most"
+    assert account.close_seconds < 1.5
+    assert account.dropped == account.left == LINES + 2
+    assert len(said(caplog, "cannot deliver to")) == 1
+
+
+def test_a_hanging_server_holds_nobody_up(server, local, fault):
+    server.always = fault(hang="before")
+    account = Account(local, close=0.5, timeout=1.0)
+    assert account.run_seconds < 4
+    assert account.close_seconds < 2
+    assert account.dropped == account.left == LINES + 2
+    account.check(0)
+
+
+def test_an_answer_that_never_ends_is_an_answer(server, local, fault):
+    server.faults.append(fault(status=400, text="entry refused, total ignored: 0 out of 9", headers={"Content-Length": "99999"}))
+    account = Account(local)
+    assert account.dropped == 0
+
+
+@pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest"])
+def test_memory_is_bounded_and_what_gives_way_is_counted(server, local, fault, policy):
+    server.always = fault(status=500, text="no")
+    sink = LokiSink(**{**local.options, **FAST}, policy=policy, capacity=50_000)
+    stream = []
+
+    class Keep:
+        def open(self, run):
+            stream.append(sink.open(run))
+            return stream[0]
+
+    command = [sys.executable, "-c", "import sys\nfor n in range(20000): sys.stderr.write('line %d\\n' % n)"]
+    subwatch.Watch(sinks=[Keep()]).run(command, stderr=subprocess.DEVNULL)
+    assert sink._size < 150_000
+    assert stream[0].dropped > 5000
+    server.always = None
+    assert sink.close(10) == 0
+    entries = local.entries()
+    assert len(entries) + stream[0].dropped == 20_002
+    kept = [int(metadata["line"]) for _, _, metadata, _ in entries if "line" in metadata]
+    assert (kept[-1] == 20_000) == (policy == "drop_oldest")
+    assert entries[-1][2]["event"] == "exit"
+
+
+# -- the server refuses -------------------------------------------------------------------------------------------
+
+
+def test_a_partial_400_is_counted_and_not_repeated(make_server, loki_at, caplog):
+    server = make_server(max_line_size=100)
+    local = loki_at(server.url)
+    sink = LokiSink(**{**local.options, **FAST, "batch_bytes": 2**20})
+    stream = sink.open(make_run())
+    feed(stream, ["short", "x" * 200, "y" * 101, "z" * 100, "end"])
+    assert sink.close(5) == 0
+    assert stream.dropped == 2
+    assert [line[:5] for _, line, _, _ in local.entries()] == ["short", "zzzzz", "end"]
+    assert len(server.requests) == 1
+    assert len(said(caplog, "has not stored 2 of 5 entries: 400")) == 1
+
+
+def test_lines_too_old_are_counted(server, local):
+    sink = LokiSink(**{**local.options, **FAST}, max_age=30 * 86400)
+    stream = sink.open(make_run())
+    feed(stream, ["old"] * 7, time.time_ns() - 8 * 86400 * 10**9)
+    feed(stream, ["new"] * 3)
+    assert sink.close(5) == 0
+    assert stream.dropped == 7
+    assert len(local.entries()) == 3
+
+
+def test_a_clock_that_steps_back(server, local, caplog):
+    sink = LokiSink(**{**local.options, **FAST, "batch_seconds": 0.05})
+    stream = sink.open(make_run())
+    now = time.time_ns()
+    for behind in (0, 60, 1800, 2 * 3600, -1):
+        feed(stream, ["same"] * 5, now - behind * 10**9)
+        stream.flush(5)
+    assert sink.close(5) == 0
+    assert len(local.entries()) == 20
+    assert stream.dropped == 5, "two hours behind is further than Loki takes"
+
+
+def test_413_splits_down_to_the_line(server, local, fault):
+    push, limit = server.push, 700
+
+    def small(headers, body):
+        return (413, "request body too large") if len(body) > limit else push(headers, body)
+
+    server.push = small
+    account = Account(local, batch_bytes=50_000)
+    account.check(LINES + 2)
+    limit = 10
+    account = Account(type(local)(local.url), lines=5)
+    account.check(0)
+    assert account.dropped == 7
+
+
+def test_an_entry_that_the_server_cannot_digest_is_found_and_left_out(server, local):
+    push = server.push
+
+    def poisoned(headers, body):
+        import zlib
+
+        return (500, "rpc error: cannot digest") if b"line 77\"" in zlib.decompress(body, 31) else push(headers, body)
+
+    server.push = poisoned
+    account = Account(local, pause=0.003, lines=150)
+    entries = account.check(151)
+    assert account.dropped == 1
+    assert "line 77" not in [line for _, line, _, _ in entries]
+
+
+@pytest.mark.parametrize(("status", "cure"), [(401, "set tenant="), (403, "not allowed to write"), (404, "no push API")])
+def test_a_server_that_does_not_want_us_is_left_alone(server, local, fault, caplog, status, cure):
+    server.always = fault(status=status, text="no org id")
+    account = Account(local, close=2)
+    account.check(0)
+    assert account.dropped == LINES + 2
+    assert len(server.requests) == 1
+    assert len(said(caplog, cure)) == 1
+    assert "no org id" in caplog.text
+
+
+def test_a_missing_tenant_is_explained(make_server, loki_at, caplog):
+    server = make_server(auth=True)
+    sink = LokiSink(server.url)
+    subwatch.run(["true"], sinks=[sink])
+    sink.close(5)
+    (message,) = said(caplog, "401")
+    assert "set tenant=" in message
+    assert "no org id" in message
+
+
+def test_a_redirect_is_not_followed(server, local, fault, caplog):
+    server.always = fault(status=302, headers={"Location": "http://127.0.0.1:9/elsewhere"})
+    assert Account(local, close=2).dropped == LINES + 2
+    assert len(server.requests) == 1
+    assert said(caplog, "redirects")
+
+
+@pytest.mark.parametrize(("status", "dropped"), [(200, 0), (260, LINES + 2), (422, LINES + 2), (202, LINES + 2)])
+def test_other_statuses(server, local, fault, status, dropped):
+    server.always = fault(status=status, store=not dropped)
+    account = Account(local)
+    account.check(LINES + 2 - dropped)
+    assert account.dropped == dropped
+
+
+def test_without_structured_metadata_the_lines_hold_it(make_server, loki_at, caplog):
+    local = loki_at(make_server(structured_metadata=False).url)
+    entries = Account(local).written and local.entries()
+    assert len(entries) == LINES + 2
+    assert " run_id=" in entries[5][1]
+    assert entries[5][1].startswith("line 4 line=5 ")
+    assert len(said(caplog, "takes no structured metadata")) == 1
+
+
+def test_limits_of_a_strict_server(make_server, loki_at):
+    """Rates: 429 until there is room again; nothing is lost."""
+    local = loki_at(make_server(rate=200_000, burst=30_000, stream_rate=150_000, stream_burst=20_000).url)
+    Account(local).check(LINES + 2)
+
+
+# -- by hand ------------------------------------------------------------------------------------------------------
+
+
+def make_run():
+    return subwatch.Run(
+        id="0190-test", argv=("x",), program="x", cwd="/", host="h", tags={}, caller=None, parent_pid=1
+    )
+
+
+class Plain:
+    """Reads lines that are texts already."""
+
+    @staticmethod
+    def levels(texts):
+        return [20] * len(texts)
+
+
+def feed(stream, texts, time_ns=None):
+    stream.emit(
+        subwatch.Lines(stream.inner._run, "stderr", 1, time_ns or time.time_ns(), False, Plain, None, texts=texts)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "lost"),
+    [
+        ("user 'fake', total ignored: 3 out of 10 for stream: {}", 10, 3),
+        ("2 errors like: entry a; 3 errors like: entry b", 10, 5),
+        ("couldn't parse labels", 10, 10),
+        ("99 errors like: x", 10, 10),
+        ("", 1, 1),
+    ],
+)
+def test_numbers_in_refusals(text, count, lost):
+    assert _sender.refused(text, count) == lost
+
+
+def test_an_empty_batch_sends_nothing(server, local):
+    sink = LokiSink(**local.options)
+    stream = sink.open(make_run())
+    feed(stream, [])
+    stream.close()
+    assert stream.flush(5) == 0
+    assert sink.close(5) == 0
+    assert server.requests == []
+
+
+def test_closing_twice_and_emitting_afterwards(server, local):
+    sink = LokiSink(**local.options)
+    stream = sink.open(make_run())
+    feed(stream, ["a"])
+    assert sink.close(5) == sink.close(5) == 0
+    feed(stream, ["b", "c"])
+    assert stream.dropped == 2
+    with contextlib.suppress(Exception):
+        stream.close()
+    assert len(local.entries()) == 1
+
+
+def test_no_span_is_made_of_our_requests(server, local, monkeypatch):
+    import types
+
+    used = []
+
+    @contextlib.contextmanager
+    def suppress_instrumentation():
+        used.append("in")
+        yield
+        used.append("out")
+
+    module = types.SimpleNamespace(suppress_instrumentation=suppress_instrumentation)
+    monkeypatch.setitem(sys.modules, "opentelemetry.instrumentation.utils", module)
+    sink = LokiSink(**local.options)
+    subwatch.run(["true"], sinks=[sink])
+    assert sink.close(5) == 0
+    assert used == ["in", "out"]
