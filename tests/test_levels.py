@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from subwatch.errors import ConfigError
 from subwatch.processors.levels import levels, strip_syslog, syslog
-from subwatch.processors.rules import FAMILIES, Rule, compile_rules, rules_for
+from subwatch.processors.rules import FAMILIES, compile_rules, rules_for
 from subwatch.records import CRITICAL, DEBUG, ERROR, INFO, WARNING
 
 NONE = 1  # the default in these tests, which no line asks for
 
 
 def level(text: str, program: str = "") -> int:
-    return levels([text], default=NONE, ceiling=100, rules=rules_for(program))[0]
+    return levels([text], default=NONE, ceiling=100, family=rules_for(program))[0]
 
 
 @pytest.mark.parametrize(
@@ -167,6 +167,20 @@ def test_users_rules_come_first() -> None:
     assert levels(texts, rules=rules, ceiling=100) == [CRITICAL, DEBUG, WARNING, ERROR, INFO]
 
 
+def test_who_has_the_last_word() -> None:
+    texts = ["DEBUG: a", "DEBUG: b", "DEBUG: c", "E: DEBUG: d", "DEBUG: e"]
+    found = levels(
+        texts,
+        rules=[("a", CRITICAL)],
+        prefixes=[ERROR, ERROR, None, None, None],
+        fields=[None, {"level": "info"}, {"level": "info"}, None, {"msg": "no level"}],
+        family=rules_for("apt"),
+        ceiling=100,
+    )
+
+    assert found == [CRITICAL, ERROR, INFO, ERROR, DEBUG]
+
+
 def test_rules_need_not_be_compiled() -> None:
     assert levels(["slow"], rules=[("slow", WARNING)]) == [WARNING]
 
@@ -189,7 +203,6 @@ def test_a_rule_that_raises_is_left_out() -> None:
     assert levels(["ERROR: a", "b"], rules=rules) == [WARNING, INFO]
     assert levels(["ERROR: a", "b"], rules=rules) == [WARNING, INFO]
     assert asked == ["ERROR: a"]
-    assert isinstance(rule, Rule)
     assert isinstance(rule.failed, RuntimeError)
 
 
@@ -197,7 +210,6 @@ def test_a_rule_that_returns_nonsense_is_left_out() -> None:
     (rule,) = rules = compile_rules([lambda text: "loud"])  # type: ignore[list-item,return-value]
 
     assert levels(["a"], rules=rules) == [INFO]
-    assert isinstance(rule, Rule)
     assert isinstance(rule.failed, ValueError)
 
 
@@ -292,4 +304,4 @@ def test_syslog_batches_are_their_lines(texts: list[str]) -> None:
 )
 def test_hostile_lines_take_linear_time(text: str) -> None:
     """The whole suite would hang here if a pattern could backtrack badly."""
-    assert len(levels([text] * 3, rules=[rule for f in FAMILIES for rule in rules_for(f.programs[0])])) == 3
+    assert len(levels([text] * 3, family=FAMILIES)) == 3

@@ -152,8 +152,6 @@ def test_what_escapes_hide_is_redacted() -> None:
 def test_batches() -> None:
     structured = Structured()
     texts = ["a", '{"level":"error"}', "b {}", "level=debug msg=x", "\x1b", "=", "{"]
-    column = [INFO] * len(texts)
-    structured.levels(texts, column)
 
     assert structured.fields(texts) == [
         None,
@@ -165,7 +163,6 @@ def test_batches() -> None:
         None,
     ]
     assert structured.fields(texts) is structured.fields(texts)
-    assert column == [INFO, WARNING, INFO, DEBUG, INFO, INFO, INFO]
     assert structured.fields(["a", "b"]) is None
     assert structured.fields([]) is None
 

@@ -1,8 +1,9 @@
 """How serious a line is, read from its beginning only: never from a word in the middle of a sentence.
 
-Asked in this order: the user's rules and those of the program's family (`subwatch.processors.rules`), the
-words that programs begin lines with, the default. The result is clamped to a ceiling, since only the exit
-status tells whether the child failed.
+Asked in this order: the user's rules, the prefix of :manpage:`sd-daemon(3)`, the level among the fields of a
+structured line, the rules of the program's family (`subwatch.processors.rules`), the words that programs
+begin lines with, the default. The result is clamped to a ceiling, since only the exit status tells whether
+the child failed.
 
 It works on whole batches: the lines are joined once and searched with patterns that begin with one literal
 character, which :mod:`re` looks for at the speed of :manpage:`memchr(3)`.
@@ -10,16 +11,19 @@ character, which :mod:`re` looks for at the speed of :manpage:`memchr(3)`.
 
 from __future__ import annotations
 
+import functools
 import re
 
 from subwatch.records import CRITICAL, DEBUG, ERROR, INFO, WARNING
 
 from ._text import join, numbered, strip_ansi
 from .rules import compile_rules
+from .structured import level_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
 
     from .rules import Family, LevelRule, Rule
 
@@ -94,7 +98,10 @@ def levels(
     *,
     default: int = INFO,
     ceiling: int = WARNING,
-    rules: Sequence[LevelRule | Rule | Family] = (),
+    rules: Sequence[LevelRule | Rule] = (),
+    prefixes: Sequence[int | None] = (),
+    fields: Sequence[Mapping[str, Any] | None] | None = None,
+    family: Sequence[Family] = (),
     joined: str | None = None,
 ) -> list[int]:
     """Tell the levels of lines.
@@ -103,7 +110,10 @@ def levels(
         texts: Lines without their endings.
         default: Level of a line that says nothing about it.
         ceiling: Highest level given; what is above becomes this.
-        rules: Asked first, in order: what `compile_rules` and `rules_for` return, or what the former takes.
+        rules: The user's, see `compile_rules`; they are asked first.
+        prefixes: What `strip_syslog` found; next.
+        fields: What `Structured.fields` found; next.
+        family: What `rules_for` the program gave; next.
         joined: The lines, each with a newline before it, if the caller has that already.
 
     Returns:
@@ -114,24 +124,46 @@ def levels(
     if "\x1b" in joined:
         joined = strip_ansi(joined)
         texts = joined[1:].split("\n")
+
     # What is written last wins, so the weakest evidence comes first.
+    _by_words(texts, joined, column, _capped(ceiling))
+    for relatives in family:
+        for index, level in relatives.find(joined):
+            column[index] = min(level, ceiling)
+    for index, mapping in enumerate(fields or ()):
+        if mapping is not None and (told := level_of(mapping)) is not None:
+            column[index] = min(told, ceiling)
+    for index, prefix in enumerate(prefixes):
+        if prefix is not None:
+            column[index] = min(prefix, ceiling)
+    for rule in reversed(compile_rules(rules)) if rules else ():
+        for index, level in rule.find(texts):
+            column[index] = min(level, ceiling)
+    return column
+
+
+@functools.lru_cache(maxsize=8)
+def _capped(ceiling: int) -> dict[str, int]:
+    """The level of each word, in each of its spellings, up to a ceiling."""
+    spellings = (str.lower, str.capitalize, str.upper)
+    return {spell(word): min(level, ceiling) for word, level in _NUMBERS.items() for spell in spellings}
+
+
+def _by_words(texts: Sequence[str], joined: str, column: list[int], numbers: Mapping[str, int]) -> None:
+    """Put the levels of level words into a column, the weakest evidence first."""
     if "=" in joined:
         for index, found in numbered(joined, _AFTER_EQUALS.finditer(joined)):
             if _KEY.match(joined, joined.rfind("\n", 0, found.start()) + 1, found.start()):
-                column[index] = min(_NUMBERS[found[1].lower()], ceiling)
+                column[index] = numbers[found[1].lower()]
     if ":" in joined:
         for index, found in numbered(joined, _AFTER_COLON.finditer(joined)):
             if _PROGRAM.fullmatch(joined, joined.rfind("\n", 0, found.start()) + 1, found.start()):
                 # What is left out are "detail" and "hint" of an error or a warning, and Python's warnings.
-                column[index] = min(_NUMBERS.get(found[1].lower(), WARNING), ceiling)
+                column[index] = numbers.get(found[1], numbers["warning"])
     if any(sign in joined for sign in _SIGNS):
         for index, word in _beginnings(texts, joined):
             if word is not None:
-                column[index] = min(_NUMBERS[word[1].lower()], ceiling)
-    for rule in reversed(compile_rules(rules)) if rules else ():
-        for index, level in rule.find(texts, joined):
-            column[index] = min(level, ceiling)
-    return column
+                column[index] = numbers[word[1]]
 
 
 def _beginnings(texts: Sequence[str], joined: str) -> Iterable[tuple[int, re.Match[str] | None]]:

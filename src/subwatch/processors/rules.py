@@ -39,13 +39,8 @@ class Rule:
         self._tell = tell
         self.failed: BaseException | None = None
 
-    def find(self, texts: Sequence[str], joined: str) -> Iterator[tuple[int, int]]:  # noqa: ARG002
-        """Find the lines that it knows, with their levels.
-
-        Args:
-            texts: Lines.
-            joined: The same, each with a newline before it.
-        """
+    def find(self, texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """Find the lines that it knows, with their levels."""
         if self.failed is None:
             try:
                 for index, text in enumerate(texts):
@@ -61,7 +56,7 @@ def _matcher(pattern: str | re.Pattern[str], level: int) -> Callable[[str], int 
     return lambda text: level if search(text) else None
 
 
-def compile_rules(rules: Iterable[LevelRule | Rule | Family]) -> tuple[Rule | Family, ...]:
+def compile_rules(rules: Iterable[LevelRule | Rule]) -> tuple[Rule, ...]:
     """Check a user's rules and make them ready.
 
     Args:
@@ -71,9 +66,9 @@ def compile_rules(rules: Iterable[LevelRule | Rule | Family]) -> tuple[Rule | Fa
     Raises:
         ConfigError: One is neither, or its expression is none.
     """
-    ready: list[Rule | Family] = []
+    ready: list[Rule] = []
     for rule in rules:
-        if isinstance(rule, Rule | Family):
+        if isinstance(rule, Rule):
             ready.append(rule)
         elif callable(rule):
             ready.append(Rule(rule))
@@ -88,7 +83,7 @@ def compile_rules(rules: Iterable[LevelRule | Rule | Family]) -> tuple[Rule | Fa
 
 
 class Family:
-    """Programs that begin their lines alike; also a rule.
+    """Programs that begin their lines alike.
 
     Args:
         name: For people.
@@ -104,8 +99,8 @@ class Family:
         self._levels = tuple(level for _, level in beginnings)
         self._find = re.compile(rf"\n(?:{'|'.join(f'({pattern})' for pattern, _ in beginnings)})").finditer
 
-    def find(self, texts: Sequence[str], joined: str) -> Iterator[tuple[int, int]]:  # noqa: ARG002
-        """Find the lines that it knows, with their levels; see `Rule.find`."""
+    def find(self, joined: str) -> Iterator[tuple[int, int]]:
+        """Find the lines that it knows, with their levels, in lines with a newline before each."""
         for index, match in numbered(joined, self._find(joined)):
             yield index, self._levels[(match.lastindex or 1) - 1]
 
@@ -152,7 +147,7 @@ FAMILIES = (
 
 
 def rules_for(program: str) -> tuple[Family, ...]:
-    """The family that a program belongs to, as rules; for most programs there is none."""
+    """The family that a program belongs to; for most programs there is none."""
     for family in FAMILIES:
         if any(fnmatch.fnmatchcase(program, pattern) for pattern in family.programs):
             return (family,)

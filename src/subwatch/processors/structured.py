@@ -98,14 +98,6 @@ class Structured:
             self._last = (texts, self._read(texts, join(texts) if joined is None else joined))
         return self._last[1]
 
-    def levels(
-        self, texts: Sequence[str], column: list[int], ceiling: int = WARNING, joined: str | None = None
-    ) -> None:
-        """Put the levels that lines tell in their fields into a column of levels, up to a ceiling."""
-        for index, fields in enumerate(self.fields(texts, joined) or ()):
-            if fields is not None and (level := level_of(fields)) is not None:
-                column[index] = min(level, ceiling)
-
     def _read(self, texts: Sequence[str], joined: str) -> list[Mapping[str, Any] | None] | None:
         found: dict[int, Mapping[str, Any] | None] = {}
         # A character that a whole batch lacks rules it out for the price of nothing.
