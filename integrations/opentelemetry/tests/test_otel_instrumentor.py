@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from unittest import mock
 
 import pytest
 from opentelemetry import trace
@@ -194,6 +195,19 @@ def test_class_is_itself(instrumented):
 def plain_popen():
     with suppress_instrumentation(), subprocess.Popen(["true"]) as popen:
         return popen
+
+
+def test_mocks_of_popen_work_as_ever(instrumented):
+    double = mock.create_autospec(subprocess.Popen)
+    assert double(["true"]).wait() is not None
+    with subprocess.Popen(["true"]) as popen:
+        popen.wait()
+    with mock.patch.object(popen, "returncode", 5):
+        assert popen.poll() == 5
+    assert popen.returncode == 0
+    del popen.returncode
+    assert not hasattr(popen, "returncode")
+    popen.returncode = 0
 
 
 def test_signature_and_warnings_stay(instrumented):

@@ -132,6 +132,9 @@ class _Returncode:
         if value is not None and (ended := popen.__dict__.pop(_ENDED, None)):
             ended(value)
 
+    def __delete__(self, popen: Any) -> None:
+        del popen.__dict__["returncode"]
+
 
 def _hook(original: Any, watch: Watch) -> Any:
     @functools.wraps(original)

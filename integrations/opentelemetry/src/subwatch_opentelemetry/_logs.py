@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +42,9 @@ class RateLimit:
     That queue holds 2048 records and drops the oldest, ours or the application's, when it is full;
     it is emptied every second. A quarter of the bucket is kept for warnings and worse.
 
+    There is no lock, which a fork could inherit held: two threads at the same instant may let a batch too
+    many through, for which that queue has room.
+
     Args:
         per_second: Lines per second in the long run, and at once after a second of silence; 0 for no limit.
     """
@@ -51,25 +53,28 @@ class RateLimit:
         self._rate = per_second
         self._tokens = float(per_second)
         self._time = time.monotonic()
-        self._lock = threading.Lock()
 
     def choose(self, levels: Sequence[int]) -> Sequence[int]:
         """Return the indexes of the lines that may pass, in order: the most severe, then the earliest."""
         count = len(levels)
         if not self._rate:
             return range(count)
-        with self._lock:
-            now = time.monotonic()
-            self._tokens = min(self._rate, self._tokens + (now - self._time) * self._rate)
-            self._time = now
-            granted = min(count, max(int(self._tokens) - self._rate // 4, 0))
-            if granted < count:
-                severe = sum(level >= WARNING for level in levels)
-                granted = max(granted, min(severe, int(self._tokens)))
-            self._tokens -= granted
+        now = time.monotonic()
+        tokens = min(self._rate, self._tokens + (now - self._time) * self._rate)
+        granted = min(count, max(int(tokens) - self._rate // 4, 0))
+        if granted < count:
+            severe = sum(level >= WARNING for level in levels)
+            granted = max(granted, min(severe, int(tokens)))
+        self._time, self._tokens = now, tokens - granted
         if granted == count:
             return range(count)
         return sorted(sorted(range(count), key=lambda index: -levels[index])[:granted])
+
+
+def enabled(logger: Logger, context: Context) -> bool:
+    """Whether log records would go anywhere; API versions before 1.45 cannot say."""
+    ask = getattr(logger, "enabled", None)
+    return ask is None or bool(ask(context=context))
 
 
 class LineLog:
@@ -94,9 +99,8 @@ class LineLog:
         self._pid: int | None = None
 
     def enabled(self) -> bool:
-        """Whether records would go anywhere; API versions before 1.45 cannot say."""
-        ask = getattr(self._logger, "enabled", None)
-        return ask is None or bool(ask(context=self._context))
+        """Whether records would go anywhere now."""
+        return enabled(self._logger, self._context)
 
     def started(self, pid: int) -> None:
         """Take the process id that all records carry."""

@@ -15,7 +15,7 @@ from subwatch.errors import ConfigError
 
 from . import _attributes as names
 from ._limits import Limits, limits_of
-from ._logs import LineLog, RateLimit
+from ._logs import LineLog, RateLimit, enabled
 from ._metrics import ProcessMetrics
 from ._propagation import child_environment
 from ._stream import NOTHING, ROOM_LATER, SpanStream, Stream, spawning
@@ -148,8 +148,10 @@ class OpenTelemetrySink:
             if self._propagate:
                 env = child_environment(within, self._baggage)
         stream: Stream
-        log = LineLog(self._logger, within, self._rate, run, self._max_value_length) if self._logs else None
-        if span.is_recording() or self._metrics is not None or (log is not None and log.enabled()):
+        log = None
+        if self._logs and (span.is_recording() or enabled(self._logger, within)):
+            log = LineLog(self._logger, within, self._rate, run, self._max_value_length)
+        if span.is_recording() or log is not None or self._metrics is not None:
             stream = SpanStream(
                 run,
                 span,
