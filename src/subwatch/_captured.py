@@ -90,7 +90,7 @@ def _encoding(child: Child) -> str:
         encoding = getattr(file, "encoding", None)
         if encoding:
             return str(encoding)
-    if child.encoding:
+    if child.encoding and child.encoding != "locale":
         return str(child.encoding)
     import locale
 

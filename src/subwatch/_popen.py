@@ -240,10 +240,10 @@ def run(
     prelude(kwargs, input, capture_output)
     options = split(kwargs)
     keywords = by_name(popenargs, kwargs, "run")
+    deadline = None if timeout is None else time.monotonic() + timeout
     monitor, ending = (watch or default_watch()).monitor(options, keywords, raises=check)
     child = Child(keywords, monitor, direct=True)
-    if timeout is not None:
-        ending.deadline = time.monotonic() + timeout
+    ending.deadline = deadline
     talk = Talk(child, child.channels, monitor, ending, input)
     try:
         talk.run()

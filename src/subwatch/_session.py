@@ -14,7 +14,7 @@ from .records import CONTINUED, PARTIAL, TRUNCATED, Exit, Lines, Start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from .processors import Pipeline
     from .records import Line, Run, Usage
@@ -40,7 +40,7 @@ class _Stream:
         self.name = name
         self.framer = Framer()
         self.transcode = pipeline.transcoder()
-        self.decode = pipeline.decoder()
+        self.decode: Callable[..., str] | None = None
         self.bytes = 0
         self.lines = 0
         self.since = 0
@@ -287,6 +287,8 @@ class Session:
         redactor = self._pipeline.redactor
         context = stream.context
         stream.midway = bool(flags)
+        if stream.decode is None:
+            stream.decode = self._pipeline.decoder()
         shown = stream.held + stream.decode(raw, not flags)
         stream.held = ""
         if not flags and context is None:

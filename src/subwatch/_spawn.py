@@ -90,33 +90,33 @@ class Child(subprocess.Popen["Any"]):
             monitor.spawn_failed(error)
             raise
         self.args = veil(self.args, monitor)
-        self.channels = self._channels(taps, options, direct)
+        self.channels = self._channels(taps)
         monitor.usage = lambda: self._usage
         monitor.watch([channel.name for channel in self.channels if channel.watched])
         monitor.started(self.pid)
 
     def _tap(self, keywords: dict[str, Any], options: Any, direct: bool) -> list[Tap]:
-        """Put our pipes where the child's streams are; a pipe that the driver reads anyway stays as it is."""
+        """Put our pipes where the child's streams are watched, or captured by us."""
         taps: list[Tap] = []
         merged = keywords.get("stderr") == subprocess.STDOUT
-        names = ["stdout"] if merged else ["stderr", "stdout"] if options["watch_stdout"] else ["stderr"]
+        watched = {"stdout"} if merged else {"stderr", "stdout"} if options["watch_stdout"] else {"stderr"}
+        size = keywords.get("pipesize", -1)
         try:
-            for name in names:
+            for name in ("stderr", "stdout"):
                 target = keywords.get(name)
-                if direct and target == subprocess.PIPE and not options["pty"]:
-                    continue
-                tap = Tap(name, target, options["pty"], direct=direct)
-                taps.append(tap)
-                if not tap.piped:
-                    keywords[name] = tap.child_end
+                if name in watched or (direct and target == subprocess.PIPE):
+                    use_pty = options["pty"] if name in watched else False
+                    tap = Tap(name, target, use_pty, direct=direct, watched=name in watched, size=size)
+                    taps.append(tap)
+                    if not tap.piped:
+                        keywords[name] = tap.child_end
         except BaseException:
             for tap in taps:
                 tap.close()
             raise
-        self._watched = names
         return taps
 
-    def _channels(self, taps: list[Tap], options: Any, direct: bool) -> list[Channel]:
+    def _channels(self, taps: list[Tap]) -> list[Channel]:
         channels = []
         for tap in taps:
             if tap.piped:
@@ -124,14 +124,6 @@ class Child(subprocess.Popen["Any"]):
             else:
                 tap.spawned()
                 channels.append(tap.channel())
-        if direct:
-            for name in ("stdout", "stderr"):
-                file = getattr(self, name)
-                if file is not None:
-                    watched = name in self._watched
-                    channel = Channel(name, file.fileno(), owned=False, watched=watched, awaited=True)
-                    channel.capture = BytesIO()
-                    channels.append(channel)
         return channels
 
     # -- talking -------------------------------------------------------------------------------------------

@@ -24,12 +24,18 @@ class Tap:
         name: ``"stdout"`` or ``"stderr"``.
         target: What the caller gave for it.
         use_pty: True, False, or None to decide by the terminal.
+        direct: Whether what the caller pipes is captured here, rather than handed on.
+        watched: Whether its lines become records.
+        size: Capacity that the caller wants of a pipe in bytes, or -1.
     """
 
-    __slots__ = ("_captured", "_forward", "child_end", "name", "our_end", "piped")
+    __slots__ = ("_captured", "_forward", "_watched", "child_end", "name", "our_end", "piped")
 
-    def __init__(self, name: str, target: Any, use_pty: bool | None, *, direct: bool) -> None:
+    def __init__(
+        self, name: str, target: Any, use_pty: bool | None, *, direct: bool, watched: bool, size: int
+    ) -> None:
         self.name = name
+        self._watched = watched
         self.piped = target == subprocess.PIPE and not direct
         self._captured = target == subprocess.PIPE and direct
         if self.piped and use_pty:
@@ -49,6 +55,8 @@ class Tap:
                 self.our_end, self.child_end = _os.open_pty(inherited)
             else:
                 self.our_end, self.child_end = os.pipe()
+                if self._captured and size > 0:
+                    _os.set_pipe_size(self.our_end, size)
         except BaseException:
             self.close()
             raise
@@ -60,7 +68,7 @@ class Tap:
 
     def channel(self) -> Channel:
         """Hand over our end as a channel."""
-        channel = Channel(self.name, self.our_end, owned=True, watched=True, awaited=self._captured)
+        channel = Channel(self.name, self.our_end, owned=True, watched=self._watched, awaited=self._captured)
         if self._captured:
             channel.capture = BytesIO()
         if self._forward is not None:

@@ -145,10 +145,10 @@ async def run(
     prelude(kwargs, input, capture_output)
     options = split(kwargs)
     keywords = by_name(popenargs, kwargs, "run")
+    deadline = None if timeout is None else time.monotonic() + timeout
     monitor, ending = (watch or default_watch()).monitor(options, keywords, raises=check)
     child = Child(keywords, monitor, direct=True)
-    if timeout is not None:
-        ending.deadline = time.monotonic() + timeout
+    ending.deadline = deadline
     running = _Running(child, monitor, ending, feed_for(child, input))
     captured = Captured(child, running.drive)
     running.drive.start()

@@ -60,7 +60,8 @@ class Outputs:
             try:
                 left = sink.close(max(0.0, deadline - time.monotonic())) or 0
             except Exception as error:  # noqa: BLE001 - one sink's trouble is not another's
-                say(f"sink {name} failed at its end: {type(error).__name__}")
+                if name not in dropped:  # otherwise it was reported when it happened
+                    say(f"sink {name} failed at its end: {type(error).__name__}")
                 continue
             if left:
                 lost[name] = lost.get(name, 0) + left

@@ -13,6 +13,7 @@ from .._relay import relay
 from .._spawn import Child
 from .._watch import Watch
 from ..errors import ConfigError
+from ._keyboard import keyboard_for
 from ._outputs import Outputs
 from ._signals import EndedBySignal, Signals
 from ._say import Messages, say
@@ -49,21 +50,23 @@ def run(settings: Settings, command: Sequence[str]) -> int:
     if not command:
         raise ConfigError("no command is given: write subwatch run -- COMMAND, or see subwatch run --help")
     job = _Job(settings, Outputs(settings))
+    if os.isatty(2) and not settings["quiet"]:
+        messages.defer()
     try:
         with signals.spawning():
             job.start(list(command))
     except EndedBySignal as early:
+        messages.tell()
         job.deliver()
         return SIGNALED + early.number
     except OSError as error:
+        messages.tell()
         job.deliver()
         return _not_started(command[0], error)
-    if os.isatty(2) and not settings["quiet"]:
-        messages.hold()
     job.go(signals)
     status = _status(job.exit)
     signals.ended(status)
-    messages.release()
+    messages.tell()
     job.deliver()
     if settings["quiet"]:
         job.show(failed=status != 0)
@@ -127,8 +130,11 @@ class _Job:
     def go(self, signals: Signals) -> None:
         """Accompany it to its end."""
         drive = self._talk.drive
-        signals.attach(self._child, drive, drive.poller, bool(self._settings["tree"]))
+        keyboard = keyboard_for(drive.channels)
+        signals.attach(self._child, drive, bool(self._settings["tree"]), keyboard)
         self._talk.run()
+        if keyboard is not None:
+            keyboard.close()
         for channel in drive.open_channels:
             relay(channel)  # processes that the command has left behind write there: closing it would kill them
 

@@ -52,11 +52,11 @@ class Messages(logging.Handler):
         else:
             self._waiting.append(message)
 
-    def hold(self) -> None:
+    def defer(self) -> None:
         """Keep messages from now on."""
         self._waiting = []
 
-    def release(self) -> None:
+    def tell(self) -> None:
         """Say what was kept."""
         waiting, self._waiting = self._waiting or [], None
         for message in waiting:

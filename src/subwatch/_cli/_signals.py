@@ -35,8 +35,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .._drive import Drive, Waits
+    from .._drive import Drive
     from .._spawn import Child
+    from ._keyboard import Keyboard
 
 __all__ = ["EndedBySignal", "Signals"]
 
@@ -104,17 +105,17 @@ class Signals:
                 signal.signal(number, signal.SIG_DFL)
         self._events.extend((number, False, 0) for number in early if number in _FATAL)
 
-    def attach(self, child: Child, drive: Drive, poller: Waits, tree: bool) -> None:
+    def attach(self, child: Child, drive: Drive, tree: bool, keyboard: Keyboard | None) -> None:
         """Begin to pass on signals.
 
         Args:
             child: Whom to.
             drive: Its drive.
-            poller: What the main thread waits with.
             tree: Whether the child is in a session of its own, out of reach of our terminal.
+            keyboard: What has to leave the terminal as it was while we are stopped.
         """
-        self._child, self._drive, self._tree = child, drive, tree
-        poller.read(self._wakes, self._react)
+        self._child, self._drive, self._tree, self._keyboard = child, drive, tree, keyboard
+        drive.poller.read(self._wakes, self._react)
         threading.Thread(target=self._take, name="subwatch-signals", daemon=True).start()
         if self._events:
             self._notify()
@@ -187,6 +188,8 @@ class Signals:
         self._stopped = True
         for channel in self._drive.open_channels:
             self._drive.take_rest(channel)
+        if self._keyboard is not None:
+            self._keyboard.look()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {SIGTSTP})
         signal.pthread_kill(threading.get_ident(), number)
         signal.pthread_sigmask(signal.SIG_BLOCK, {SIGTSTP})

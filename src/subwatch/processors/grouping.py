@@ -18,15 +18,15 @@ T = TypeVar("T")
 # Lines that continue whatever stands before them: they are meaningless alone.
 _ALWAYS = re.compile(
     r"\s+at [\w.$<>/@-]+[(.]|\s*\.\.\. \d+ (?:more|common frames omitted)|\s*(?:Caused by|Suppressed): [\w.$]"
-    r"|(?:\S.{0,255}?\s)?(?:DETAIL|HINT|CONTEXT|STATEMENT|QUERY|LOCATION|BACKTRACE):  "
     r"|[\w.-]{1,64}: (?:detail|hint): "
+)
+# PostgreSQL's server puts two blanks after the colon; what stands before these words is configurable.
+_POSTGRES = re.compile(
+    r"(?<!\S)(?:(?P<more>DETAIL|HINT|CONTEXT|STATEMENT|QUERY|LOCATION|BACKTRACE)"
+    r"|DEBUG[1-5]?|LOG|INFO|NOTICE|WARNING|ERROR|FATAL|PANIC):  "
 )
 _TRACEBACK = re.compile(r"\s*(?P<group>\+ Exception Group )?Traceback \(most recent call last\):")
 _CHAINED = re.compile(r"(?:During handling of the above exception|The above exception was the direct cause)")
-_POSTGRES = re.compile(
-    r"(?:.{0,255}?\s)?(?:DEBUG[1-5]?|LOG|INFO|NOTICE|WARNING|ERROR|FATAL|PANIC"
-    r"|DETAIL|HINT|CONTEXT|STATEMENT|QUERY):  "
-)
 _GO = re.compile(r"panic: |fatal error: ")
 _GO_MORE = re.compile(
     r"$|goroutine \d+ |\[signal |\t|created by |exit status \d|panic: |r\w{1,2} +0x|[\w./*()-]{1,255}\(.*\)$"
@@ -111,9 +111,12 @@ class Grouping:
         if inside == "postgres" and text[:1] == "\t":
             self._inside = inside
             return True
-        if _POSTGRES.match(text):
+        if self._lines and _ALWAYS.match(text):
+            return True
+        said = _POSTGRES.search(text, 0, 300) if ":  " in text else None
+        if said:
             self._inside = "postgres"
-        return self._lines > 0 and _ALWAYS.match(text) is not None
+        return self._lines > 0 and said is not None and said["more"] is not None
 
 
 class Grouper(Generic[T]):

@@ -65,17 +65,19 @@ class LoggingSink:
         elif logger is not None and not isinstance(logger, logging.Logger):
             raise ConfigError(f"logger= takes a name or a logging.Logger, not {type(logger).__name__}")
         self._logger = logger
+        self._loggers: dict[str, logging.Logger] = {}
         self._progress = progress
         self._exit_level = exit_level
 
     def open(self, run: Run) -> _Stream:
         """Return the stream of a run."""
-        logger = self._logger
+        logger = self._logger or self._loggers.get(run.program)
         if logger is None:
             logger = logging.getLogger("subwatch." + (run.program.replace(".", "_") or "child"))
             if not logger.handlers:
                 # without this, logging's last resort would print WARNING lines that stderr shows already
                 logger.addHandler(logging.NullHandler())
+            self._loggers[run.program] = logger
         return _Stream(logger, run, self._progress, self._exit_level)
 
     def close(self, timeout: float = 0.0) -> None:
