@@ -99,6 +99,30 @@ def test_spotlight_reads_the_whole_envelope(init, spotlight):
     assert [payload["status"] for kind, _, payload in items if kind == "check_in"] == ["in_progress", "error"]
 
 
+def test_command_line_tool(bugsink):
+    """The tool initialises the SDK by ``dsn=``, sends before it ends, and tells nothing of the raw command."""
+    project, dsn = bugsink.project("tool")
+    secret = "-".join(["s3cr3t", "Zz9", "42"])
+    child = ["/bin/sh", "-c", "echo error: disk full >&2; exit 3", f"--password={secret}"]
+    command = [sys.executable, "-m", "subwatch", "run", "--sink", f"sentry:dsn={dsn}", "--", *child]
+    done = subprocess.run(command, capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (3, "error: disk full\n")
+    (event,) = bugsink.wait(project)
+    assert event["exception"]["values"][0]["value"] == "sh exited with code 3: error: disk full"
+    assert secret not in str(event)
+
+
+def test_command_line_tool_and_a_server_that_hangs(silent_server):
+    """The flush at its end has a deadline."""
+    command = [sys.executable, "-m", "subwatch", "run", "--flush-timeout", "0.5", "--sink"]
+    begin = time.monotonic()
+    done = subprocess.run([*command, f"sentry:dsn={silent_server}", "--", "/bin/sh", "-c", "exit 3"])
+
+    assert done.returncode == 3
+    assert time.monotonic() - begin < 6
+
+
 def test_server_that_hangs(init, silent_server):
     """A server that takes the connection and says nothing: no run waits, closing ends at its deadline."""
     init(silent_server)

@@ -8,6 +8,7 @@ for the records of runs that this sink reports itself.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["Quiet", "RunFilter", "filter_logging"]
 
 _lock = threading.Lock()
+
+
+def _forked() -> None:
+    global _lock  # noqa: PLW0603 - another thread may have held it at the fork
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 class Quiet:

@@ -10,7 +10,6 @@ tasks that share a scope would read each other's. They are added to an event whe
 
 from __future__ import annotations
 
-import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -26,36 +25,25 @@ if TYPE_CHECKING:
 
     from ._stream import SentryStream
 
-__all__ = ["HINT", "find", "install", "remember"]
+__all__ = ["HINT", "find", "remember"]
 
 #: Key in the hint of an event that the sink itself captures; also for the user's ``before_send``.
 HINT = "subwatch_exit"
-_LIMIT = 512  # children remembered after their end
+_LIMIT = 512  # children remembered, the running ones excepted
 
+# By run id. Each access is one atomic operation, so there is no lock.
 _children: dict[str, SentryStream] = {}
-_lock = threading.Lock()
 _here: ContextVar[tuple[str, ...]] = ContextVar("subwatch_sentry_runs", default=())
-_installed = False
-
-
-def install() -> None:
-    """Add the event processor, once."""
-    global _installed  # noqa: PLW0603 - the SDK's list of processors is global as well
-    with _lock:
-        if not _installed:
-            add_global_event_processor(_process)
-            _installed = True
 
 
 def remember(child: SentryStream) -> None:
     """Remember a child and that it was started in this context."""
     _here.set((*_here.get()[-31:], child.run.id))
-    with _lock:
-        _children[child.run.id] = child
-        if len(_children) > _LIMIT:
-            ended = next((key for key, other in _children.items() if other.ended), None)
-            if ended is not None:
-                del _children[ended]
+    _children[child.run.id] = child
+    if len(_children) > _LIMIT:
+        ended = next((key for key, other in list(_children.items()) if other.ended), None)
+        if ended is not None:
+            _children.pop(ended, None)
 
 
 def find(run_id: str) -> SentryStream | None:
@@ -65,32 +53,31 @@ def find(run_id: str) -> SentryStream | None:
 
 def _nearby() -> list[SentryStream]:
     scope = sentry_sdk.get_isolation_scope()
-    with _lock:
-        near = [child for child in _children.values() if child.isolation is scope]
+    near = [child for child in list(_children.values()) if child.isolation is scope]
     here = _here.get()
     return [child for child in near if child.run.id in here] or near
 
 
+@add_global_event_processor
 def _process(event: Any, hint: Any) -> Any:
-    if event.get("type") is not None or not _children:  # transactions have no breadcrumbs
+    if event.get("type") is not None:  # a transaction: it has no breadcrumbs
         return event
     own: Exit | None = hint.get(HINT)
     if own is not None:
         child = find(own.run.id)
-        _add_crumbs(event, [] if child is None else [child], ended=False)
+        _add_crumbs(event, [] if child is None else [child])
         return event
     error = (hint.get("exc_info") or (None, None, None))[1]
     failures = list(_failures(error, set()))
-    if not failures:
-        _add_crumbs(event, _nearby(), ended=True)
-        return event
     children = [child for _, record in failures if (child := find(record.run.id)) is not None]
     if children and children[0].sent and failures[0][0] is error:
         return None  # the sink has captured this failure already
     _mask(event, failures, keep=any(child.sink.frame_details for child in children))
     if children:
         _enrich(event, hint, children[0], failures[0][1])
-    _add_crumbs(event, children, ended=False)
+        _add_crumbs(event, children)
+    elif not failures:
+        _add_crumbs(event, _nearby(), commands=True)
     return event
 
 
@@ -100,7 +87,7 @@ def _failures(error: BaseException | None, seen: set[int]) -> Iterator[tuple[Bas
         return
     seen.add(id(error))
     record = getattr(error, "subwatch_exit", None)
-    if record is not None:
+    if record is not None and record.failed:
         yield error, record
     for member in getattr(error, "exceptions", ()):
         yield from _failures(member, seen)
@@ -113,9 +100,11 @@ def _mask(event: Any, failures: list[tuple[BaseException, Exit]], *, keep: bool)
         for error, record in failures:
             if value.get("type") == type(error).__name__ and str(value.get("value")).startswith(str(error)):
                 value["value"] = title(record)
-        for frame in () if keep else (value.get("stacktrace") or {}).get("frames") or ():
-            for detail in ("vars", "pre_context", "context_line", "post_context"):
-                frame.pop(detail, None)
+        for frame in (value.get("stacktrace") or {}).get("frames") or ():
+            ours = str(frame.get("module")).partition(".")[0] == "subwatch"
+            if ours or (failures and not keep):
+                for detail in ("vars", "pre_context", "context_line", "post_context"):
+                    frame.pop(detail, None)
 
 
 def _enrich(event: Any, hint: Any, child: SentryStream, exit: Exit) -> None:
@@ -127,7 +116,7 @@ def _enrich(event: Any, hint: Any, child: SentryStream, exit: Exit) -> None:
         hint["attachments"] = [*(hint.get("attachments") or ()), *child.attachments]
 
 
-def _add_crumbs(event: Any, children: list[SentryStream], *, ended: bool) -> None:
+def _add_crumbs(event: Any, children: list[SentryStream], *, commands: bool = False) -> None:
     """Merge the children's breadcrumbs into the event's, which give way only as far as they must."""
     values = (event.get("breadcrumbs") or {}).get("values")
     if values is None or not children:
@@ -137,7 +126,7 @@ def _add_crumbs(event: Any, children: list[SentryStream], *, ended: bool) -> Non
     room = max(limit - len(values), min(limit, max(child.sink.breadcrumbs for child in children)))
     crumbs: list[dict[str, Any]] = []
     for child in reversed(children):
-        crumbs = [*child.crumbs(options, with_command=ended), *crumbs]
+        crumbs = [*child.crumbs(options, with_command=commands), *crumbs]
         if len(crumbs) >= room:
             break
     crumbs = crumbs[max(0, len(crumbs) - room) :]

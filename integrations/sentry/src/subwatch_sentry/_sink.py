@@ -119,7 +119,6 @@ class SentrySink:
         client = sentry_sdk.get_client()
         if not client.is_active() or _registry.find(run.id) is not None:
             return NOTHING
-        _registry.install()
         filter_logging(client, _events, _crumbs, _logs)
         stream = SentryStream(self, run, client)
         _registry.remember(stream)
