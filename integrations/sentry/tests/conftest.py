@@ -31,11 +31,13 @@ class Box(Transport):
     def __init__(self, options=None):
         super().__init__(options)
         self.envelopes = []
-        self.raw = b""
 
     def capture_envelope(self, envelope):
-        self.raw += envelope.serialize()
         self.envelopes.append(envelope)
+
+    @property
+    def raw(self):
+        return b"".join(envelope.serialize() for envelope in self.envelopes)
 
     def _items(self, kind):
         return [

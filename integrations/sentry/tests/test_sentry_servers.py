@@ -100,7 +100,7 @@ def test_spotlight_reads_the_whole_envelope(init, spotlight):
 
 
 def test_command_line_tool(bugsink):
-    """The tool initialises the SDK by ``dsn=``, sends before it ends, and tells nothing of the raw command."""
+    """The tool initialises the SDK by ``dsn=``, sends before it ends, and tells no raw command."""
     project, dsn = bugsink.project("tool")
     secret = "-".join(["s3cr3t", "Zz9", "42"])
     child = ["/bin/sh", "-c", "echo error: disk full >&2; exit 3", f"--password={secret}"]
