@@ -91,17 +91,17 @@ class Family:
         beginnings: Pairs of an expression and the level of lines that begin with it; the first decides.
     """
 
-    __slots__ = ("_find", "_levels", "name", "programs")
+    __slots__ = ("_levels", "_pattern", "name", "programs")
 
     def __init__(self, name: str, programs: tuple[str, ...], *beginnings: tuple[str, int]) -> None:
         self.name = name
         self.programs = programs
         self._levels = tuple(level for _, level in beginnings)
-        self._find = re.compile(rf"\n(?:{'|'.join(f'({pattern})' for pattern, _ in beginnings)})").finditer
+        self._pattern = rf"\n(?:{'|'.join(f'({pattern})' for pattern, _ in beginnings)})"
 
     def find(self, joined: str) -> Iterator[tuple[int, int]]:
         """Find the lines that it knows, with their levels, in lines with a newline before each."""
-        for index, match in numbered(joined, self._find(joined)):
+        for index, match in numbered(joined, re.finditer(self._pattern, joined)):
             yield index, self._levels[(match.lastindex or 1) - 1]
 
 

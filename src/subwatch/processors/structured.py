@@ -6,7 +6,7 @@ infinite or wider than 64 bits and no lone surrogate, so that every sink can sen
 
 from __future__ import annotations
 
-import json
+import functools
 import math
 import re
 
@@ -66,7 +66,11 @@ def _float(digits: str) -> float | str:
     return number if math.isfinite(number) else digits[:64]
 
 
-_decode = json.JSONDecoder(parse_int=_int, parse_float=_float, parse_constant=str).decode
+@functools.cache
+def _decoder() -> Callable[[str], Any]:
+    import json  # only for children that write JSON
+
+    return json.JSONDecoder(parse_int=_int, parse_float=_float, parse_constant=str).decode
 
 
 class Structured:
@@ -113,7 +117,7 @@ class Structured:
         if text.lstrip()[:1] != "{" or len(text) > _LONGEST:
             return None
         try:
-            value = _decode(text)
+            value = _decoder()(text)
             # Only escapes can hide what must not pass, and only many brackets can nest deeply.
             if "\\" in text or text.count("{") + text.count("[") > _DEEPEST:
                 value = self._clean(value, _DEEPEST)

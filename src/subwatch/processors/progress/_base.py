@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from typing import Any, Literal, Protocol
@@ -122,7 +121,7 @@ class Pattern:
         scale: What a unit prefix multiplies by.
     """
 
-    __slots__ = ("_scale", "_search", "_unit", "name", "needles", "programs", "scope")
+    __slots__ = ("_pattern", "_scale", "_unit", "name", "needles", "programs", "scope")
 
     def __init__(
         self,
@@ -139,13 +138,13 @@ class Pattern:
         self.programs = programs
         self.needles = needles
         self.scope: Literal["any", "updates", "own"] = scope
-        self._search = re.compile(pattern).search
+        self._pattern = pattern
         self._unit = unit
         self._scale = scale
 
     def match(self, text: str, state: State) -> Progress | None:  # noqa: ARG002 - patterns remember nothing
         """Read the progress that a line tells; None when it tells none."""
-        found = self._search(text)
+        found = re.search(self._pattern, text)
         if found is None:
             return None
         groups = {name: value for name, value in found.groupdict().items() if value is not None}
@@ -157,6 +156,8 @@ class Pattern:
 
 def json_object(text: str) -> dict[str, Any]:
     """Read a line that is one JSON object; empty when it is not."""
+    import json  # only for children that write JSON
+
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

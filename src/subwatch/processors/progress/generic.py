@@ -27,15 +27,15 @@ class Percent:
     needles = ("%",)
     scope: Literal["any"] = "any"
 
-    _search = re.compile(
+    _pattern = (
         r"(?P<before>(?:^|[\[(|])\s*|\b(?:[Pp]rogress|[Dd]one|[Cc]ompleted?)\b[ :=]*)?"
         rf"(?<![\w.,/+-])(?P<percent>{NUMBER}) ?%(?![\w%])"
         r"(?P<after>[\])|]|\s*$| (?:[Dd]one|[Cc]ompleted?|[Ff]inished|[Pp]rocessed)\b)?"
-    ).search
+    )
 
     def match(self, text: str, state: State) -> Progress | None:  # noqa: ARG002 - every line stands for itself
         """Read the progress that a line tells; None when it tells none."""
-        found = self._search(text) if text.count("%") == 1 else None
+        found = re.search(self._pattern, text) if text.count("%") == 1 else None
         if (
             found is None
             or (found["before"] is None and found["after"] is None)
