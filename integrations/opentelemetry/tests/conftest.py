@@ -106,8 +106,12 @@ class Memory:
         return span
 
     @property
+    def log_data(self):
+        return self._logs.get_finished_logs()
+
+    @property
     def logs(self):
-        return [data.log_record for data in self._logs.get_finished_logs()]
+        return [data.log_record for data in self.log_data]
 
     def points(self, what):
         """Metric name to list of (attributes, value or count)."""
