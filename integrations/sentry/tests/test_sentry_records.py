@@ -274,6 +274,7 @@ def test_enrich_through_a_chain_and_a_group(sentry, child, crumbs):
 
     chained, group = box.events
     assert chained["contexts"]["subprocess"]["run_id"] == first.run.id
+    assert "fingerprint" not in chained  # an error of the application is grouped as such
     assert crumbs(chained) == [("subprocess.stderr", "first")]
     assert crumbs(group) == [("subprocess.stderr", "first"), ("subprocess.stderr", "second")]
     assert b"hunter2" not in box.raw

@@ -70,11 +70,14 @@ def _process(event: Any, hint: Any) -> Any:
     error = (hint.get("exc_info") or (None, None, None))[1]
     failures = list(_failures(error, set()))
     children = [child for _, record in failures if (child := find(record.run.id)) is not None]
-    if children and children[0].sent and failures[0][0] is error:
+    itself = bool(failures) and failures[0][0] is error  # not merely its cause, or what it happened after
+    if itself and children and children[0].sent:
         return None  # the sink has captured this failure already
     _mask(event, failures, keep=any(child.sink.frame_details for child in children))
     if children:
         _enrich(event, hint, children[0], failures[0][1])
+        if itself and event.get("fingerprint") is None:
+            event["fingerprint"] = children[0].fingerprint(failures[0][1])
         _add_crumbs(event, children)
     elif not failures:
         _add_crumbs(event, _nearby(), commands=True)
@@ -110,8 +113,6 @@ def _mask(event: Any, failures: list[tuple[BaseException, Exit]], *, keep: bool)
 def _enrich(event: Any, hint: Any, child: SentryStream, exit: Exit) -> None:
     event["tags"] = {**tags(exit), **(event.get("tags") or {})}
     event.setdefault("contexts", {}).setdefault("subprocess", context(exit))
-    if event.get("fingerprint") is None:
-        event["fingerprint"] = child.fingerprint(exit)
     if not child.sent:
         hint["attachments"] = [*(hint.get("attachments") or ()), *child.attachments]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
 from sentry_sdk.integrations.argv import ArgvIntegration
+from sentry_sdk.integrations.atexit import AtexitIntegration
 from sentry_sdk.utils import BadDsn
 
 from subwatch.errors import ConfigError
@@ -170,8 +171,14 @@ _logs = _doubles(lambda sink: sink.logs)
 
 def _initialise(dsn: str) -> None:
     try:
-        # the command line holds the child's arguments, and so do frames of the tool
-        sentry_sdk.init(dsn=dsn, include_local_variables=False, disabled_integrations=[ArgvIntegration])
+        sentry_sdk.init(
+            dsn=dsn,
+            # the command line holds the child's arguments, and so do frames of the tool
+            include_local_variables=False,
+            disabled_integrations=[ArgvIntegration],
+            # stderr is the child's: nothing is said there at the end
+            integrations=[AtexitIntegration(callback=lambda *_: None)],
+        )
     except BadDsn as error:
         raise ConfigError(
             f"dsn= of the sentry sink is no DSN ({error}); it looks like https://KEY@HOST/PROJECT"
