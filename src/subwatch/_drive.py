@@ -100,9 +100,6 @@ class Drive:
                 self.poller.read(channel.fd, lambda channel=channel: self._readable(channel))  # type: ignore[misc]
         if self.feed is not None:
             self.poller.write(self.feed.fd, self._feed)
-        self._exit_fd = _os.exit_fd(self.process.pid)
-        if self._exit_fd is not None:
-            self.poller.read(self._exit_fd, self._exit)
         self._plan(now)
 
     def adopt(self, poller: Waits) -> None:
@@ -199,6 +196,9 @@ class Drive:
         if channel.on_eof is not None:
             channel.on_eof()
         self._release(channel)
+        if self.exited_at is None and not self.open_channels:
+            self._exit()
+            self._await_exit()
         self._check(time.monotonic())
 
     def _release(self, channel: Channel) -> None:
@@ -229,6 +229,14 @@ class Drive:
         if self.on_exit is not None:
             self.on_exit()
         if not self.done:
+            self._plan(time.monotonic())
+
+    def _await_exit(self) -> None:
+        """Be woken by the exit of a child that runs on. Most are over before this is worth its while."""
+        if self.exited_at is None and self._exit_fd is None:
+            self._exit_fd = _os.exit_fd(self.process.pid)
+            if self._exit_fd is not None:
+                self.poller.read(self._exit_fd, self._exit)
             self._plan(time.monotonic())
 
     def _forget_exit(self) -> None:
@@ -265,6 +273,7 @@ class Drive:
             self.monitor.idle()
         if self.exited_at is None and self._exit_fd is None:
             self._exit()
+            self._await_exit()
         if self.exited_at is None or self._group_waits():
             signal = self.ending.due(now)
             if signal is not None:

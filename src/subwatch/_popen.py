@@ -112,14 +112,13 @@ class _Peer:
 
     def status(self) -> int | None:
         popen = self._popen()
-        if popen is not None:
-            if popen._waiting:  # whoever waits reaps, and gets the usage figures for us
-                popen._reaped.wait(0.5)
-            if popen.returncode is not None:
-                self.lost = popen.lost
-                return None if popen.lost else popen.returncode
         try:
-            return _os.status_of(self.pid)
+            returncode = _os.status_of(self.pid)
+            if returncode is None:
+                return None
+            if popen is not None and popen._waiting:  # whoever waits reaps, and gets the usage figures for us
+                popen._reaped.wait(0.5)
+            return returncode
         except ChildProcessError:
             if popen is not None and popen._reaped.wait(0.5) and not popen.lost:
                 return popen.returncode
