@@ -1,0 +1,201 @@
+"""On a terminal everything looks as it does without us: each program is run both ways, and the screens compared."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import pytest
+
+CLI = [sys.executable, "-m", "subwatch", "run", "--"]
+
+COLOURS = r"""
+printf '\033[1;31mred and bold\033[0m plain \033[44mblue ground\033[0m\n' >&2; sleep 0.1
+printf '\033[32mgreen on stdout\033[0m\n'; sleep 0.1
+printf '\033[7mreverse\033[27m \033[38;5;208morange\033[0m \033[38;2;1;2;3mrgb\033[0m\n' >&2
+printf 'a\tb\tc\nlone linefeed\n\n' >&2; sleep 0.1
+printf '\033[s\033[5;20Hplaced\033[u' >&2; printf 'umlauts: \303\244\303\266\303\274 \342\202\254\n' >&2
+"""
+
+# A progress bar as most programs draw it: only on a terminal, as wide as the terminal, over itself.
+BAR = """
+import os, sys, time
+for step in range(21):
+    if not sys.stderr.isatty():
+        print("no terminal", file=sys.stderr)
+        break
+    width = os.get_terminal_size(2).columns - 10
+    print(f"\\r{step * 5:3}% [{'#' * (width * step // 20):{width}}]", end="", file=sys.stderr, flush=True)
+    time.sleep(0.01)
+print("\\ndone", file=sys.stderr)
+"""
+
+SIZES = """
+import os, signal, sys, time
+def show(*_):
+    time.sleep(0.2)
+    print("stdout", tuple(os.get_terminal_size(1)), "stderr", tuple(os.get_terminal_size(2)), file=sys.stderr, flush=True)
+show()
+signal.signal(signal.SIGWINCH, show)
+for _ in range(100):
+    time.sleep(0.05)
+"""
+
+
+@pytest.fixture
+def both(terminal):
+    """Run a program without and with us, with the same keys; return both terminals."""
+
+    def call(command, play=None, wrapped=CLI, **options):
+        ends = []
+        for wrapper in ([], wrapped):
+            with terminal([*wrapper, *command], **options) as term:
+                if play is not None:
+                    play(term)
+                status = term.finish()
+            ends.append((status, term))
+        assert ends[0][0] == ends[1][0], "exit statuses differ"
+        return ends[0][1], ends[1][1]
+
+    return call
+
+
+def same(both_terminals):
+    plain, ours = both_terminals
+    assert ours.text() == plain.text()
+    assert ours.cells() == plain.cells()
+    cursor, expected = ours.screen.cursor, plain.screen.cursor
+    assert (cursor.x, cursor.y) == (expected.x, expected.y)
+    return plain.text()
+
+
+def test_colours_and_placing(both):
+    assert "placed" in same(both(["sh", "-c", COLOURS]))
+
+
+@pytest.mark.parametrize("columns", [40, 80, 132])
+def test_progress_bar(both, columns):
+    text = same(both([sys.executable, "-c", BAR], columns=columns))
+    assert f"100% [{'#' * (columns - 10)}]" in text
+
+
+def test_raw_bytes_are_the_same(both):
+    plain, ours = both(["sh", "-c", COLOURS])
+    assert ours.raw == plain.raw
+
+
+def test_dd_shows_its_progress(both):
+    plain, ours = both(["dd", "if=/dev/zero", "of=/dev/null", "bs=1M", "count=2000", "status=progress"])
+    figures = re.compile(r"[\d.,e+-]+ (s|MB/s|GB/s)")
+    assert figures.sub("N", ours.text()) == figures.sub("N", plain.text())
+
+
+def test_prompt_of_a_shell(both):
+    def play(term):
+        term.wait_for("Name?")
+        term.send("Ada\n")
+
+    script = "read -p 'Name? ' name; echo hello $name; read -s -p 'Secret? ' secret; echo; echo ${#secret} letters >&2"
+
+    def secret(term):
+        play(term)
+        term.wait_for("Secret?")
+        term.send("hunter2\n")
+
+    text = same(both(["bash", "-c", script], secret))
+    assert text == "Name? Ada\nhello Ada\nSecret?\n7 letters"
+
+
+def test_prompt_for_a_password(both):
+    def play(term):
+        term.wait_for("Password:")
+        term.send("hunter2\n")
+
+    text = same(both([sys.executable, "-c", "import getpass; print(len(getpass.getpass()))"], play))
+    assert text == "Password:\n7"
+
+
+def test_settings_of_the_terminal(both):
+    """All but one flag: the real terminal does what OPOST stands for, and once is enough."""
+    script = "stty -echoctl werase ^P; %s sh -c 'stty -a <&2 | grep -v rows; stty size <&2'"
+    plain, ours = (
+        both(["sh", "-c", script % wrapper], rows=30, columns=100)[0] for wrapper in ("", " ".join(CLI))
+    )
+    assert ours.text().replace("-opost ", "opost ") == plain.text()
+    assert "30 100" in plain.text()
+    assert "werase = ^P" in plain.text()
+
+
+def test_new_size(both):
+    def play(term):
+        term.wait_for("(80, 24) stderr (80, 24)")
+        term.read(0.3)
+        term.resize(40, 120)
+        term.wait_for("stdout (120, 40) stderr (120, 40)")
+        term.send("\x03")
+
+    plain, ours = both([sys.executable, "-c", SIZES], play)
+    assert "(120, 40) stderr (80, 24)" not in ours.text()
+    assert "(120, 40) stderr (120, 40)" in plain.text()
+
+
+def test_a_shell_within(terminal):
+    """With job control of its own.
+
+    bash wants the terminal that controls its session as stderr, or none (``--no-pty``): then it opens /dev/tty.
+    """
+    with terminal([*CLI[:-1], "--no-pty", "--", "bash", "--norc", "--noprofile", "-i"], env={"PS1": "in$ "}) as term:
+        term.wait_for("in$")
+        term.send("sleep 30\n")
+        term.read(0.5)
+        term.send("\x1a")
+        term.wait_for("Stopped")
+        term.send("fg\n")
+        term.read(0.5)
+        term.send("\x03")
+        term.wait_for("^C")
+        term.send("exit 7\n")
+        assert term.finish() == 7
+
+
+def test_a_pager(both, tmp_path):
+    (tmp_path / "text").write_text("".join(f"line {n}\n" for n in range(100)))
+
+    def play(term):
+        term.wait_for("line 22")
+        term.send(" ")
+        term.wait_for("line 45")
+        term.send("q")
+
+    same(both(["less", str(tmp_path / "text")], play, env={"LESS": "-X"}))
+    same(both(["sh", "-c", f"cat {tmp_path}/text | less; echo back; sleep 0.3; stty -a | grep -w icanon"], play))
+
+
+def test_head_ends_the_command(both):
+    line = "'for i in 1 2 3 4 5; do echo $i; sleep 0.1; done'"
+    wrapper = " ".join(CLI)
+    text = same((both(["bash", "-c", f"sh -c {line} | head -1; echo ${{PIPESTATUS[@]}}"])[0],
+                 both(["bash", "-c", f"{wrapper} sh -c {line} | head -1; echo ${{PIPESTATUS[@]}}"])[0]))  # fmt: skip
+    assert text == "1\n141 0"
+
+
+def test_no_pty_gives_a_pipe(terminal):
+    for option, said in (("--no-pty", "no"), ("--pty", "yes")):
+        with terminal([*CLI[:-1], option, "--", "sh", "-c", "test -t 2 && echo yes || echo no"]) as term:
+            assert term.finish() == 0
+        assert term.text() == said
+
+
+def test_pty_where_stderr_is_no_terminal(cli):
+    done = cli("run", "--pty", "--", "sh", "-c", "test -t 2 && echo yes >&2; printf 'a\\nb\\n' >&2")
+    assert (done.returncode, done.stderr) == (0, "yes\na\nb\n")
+
+
+def test_messages_wait_for_the_end_of_the_display(terminal):
+    """A sink that fails does not write into a progress bar."""
+    command = [*CLI[:-1], "--json", "/dev/full", "--", "sh", "-c", "printf '10%%\\r' >&2; sleep 0.3; printf '20%%\\r' >&2; sleep 0.3; echo done >&2"]
+    with terminal(command) as term:
+        assert term.finish() == 0
+    lines = term.text().splitlines()
+    assert lines[0] == "done"
+    assert "sink 'jsonlines' failed and is left out" in lines[1]
