@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from subwatch.processors.grouping import Grouper, Grouping
@@ -174,7 +174,6 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(deadline=None)  # machines under load are no failure
 @given(
     st.lists(
         st.tuples(PIECES | st.text(max_size=10), st.sampled_from([20, 30]), st.floats(0, 3)), max_size=40

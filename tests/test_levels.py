@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from subwatch.errors import ConfigError
@@ -274,14 +274,12 @@ LINE = st.one_of(
 )
 
 
-@settings(deadline=None)  # machines under load are no failure
 @given(st.lists(LINE, max_size=20))
 def test_a_batch_is_its_lines(texts: list[str]) -> None:
     """Chunking must not show: each line has the level that it has alone."""
     assert levels(texts, ceiling=100) == [levels([text], ceiling=100)[0] for text in texts]
 
 
-@settings(deadline=None)  # machines under load are no failure
 @given(st.lists(LINE, max_size=20))
 def test_syslog_batches_are_their_lines(texts: list[str]) -> None:
     expected = [syslog(text) for text in texts]

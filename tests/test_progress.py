@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from subwatch._lines import split_block
@@ -348,7 +348,6 @@ def mutated(draw: st.DrawFn) -> str:
     return re.sub("[\r\n]", " ", text[:start] + piece + text[end:])
 
 
-@settings(deadline=None)  # machines under load are no failure
 @given(
     st.lists(mutated() | st.text(ODD, max_size=40), max_size=8),
     st.sampled_from(["sh", *(name for _, (name, *_), *_ in RECORDED)]),
@@ -368,7 +367,6 @@ def test_nothing_breaks_it(texts: list[str], program: str) -> None:
             assert one.completed is not None or one.fraction is not None
 
 
-@settings(deadline=None)  # machines under load are no failure
 @given(st.lists(mutated(), max_size=8))
 def test_a_line_alone_reads_the_same(texts: list[str]) -> None:
     """Apart from ffmpeg, which remembers, chunking must not show."""
@@ -379,7 +377,6 @@ def test_a_line_alone_reads_the_same(texts: list[str]) -> None:
     assert together == alone
 
 
-@settings(deadline=None)  # machines under load are no failure
 @given(
     st.one_of(st.none(), st.floats(), st.integers(), st.text(ODD, max_size=5), st.booleans()),
     st.floats() | st.none(),

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from subwatch.processors.structured import Structured, level_of, message_of, time_ns_of
@@ -180,7 +180,6 @@ PAIRS = st.lists(
 LINES = OBJECTS.map(json.dumps) | PAIRS | st.text(st.characters(exclude_characters="\n"), max_size=20)
 
 
-@settings(deadline=None)  # machines under load are no failure
 @given(st.lists(LINES, max_size=8))
 def test_a_batch_is_its_lines(texts: list[str]) -> None:
     together = Structured().fields(texts) or [None] * len(texts)
@@ -188,7 +187,6 @@ def test_a_batch_is_its_lines(texts: list[str]) -> None:
     assert together == [fields(text) for text in texts]
 
 
-@settings(deadline=None)  # machines under load are no failure
 @given(LINES)
 def test_anything_that_comes_out_can_be_sent_on(text: str) -> None:
     found = fields(text)
@@ -199,7 +197,6 @@ def test_anything_that_comes_out_can_be_sent_on(text: str) -> None:
         assert isinstance(time_ns_of(found), int | None)
 
 
-@settings(deadline=None)  # machines under load are no failure
 @given(OBJECTS)
 def test_objects_come_back(value: dict[str, Any]) -> None:
     text = json.dumps(value)

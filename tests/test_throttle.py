@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from subwatch.processors.throttle import HoldBack, ProgressThinner, Throttle
@@ -70,7 +70,6 @@ def test_both_may_be_switched_off() -> None:
 LINES = st.lists(st.tuples(st.sampled_from("aab"), st.floats(0, 8)), max_size=60)
 
 
-@settings(deadline=None)  # machines under load are no failure
 @given(LINES, st.integers(0, 5), st.booleans())
 def test_every_line_is_written_or_counted(lines: list[tuple[str, float]], burst: int, repeats: bool) -> None:
     throttle = Throttle(burst=burst, interval=10, repeats=repeats)
@@ -133,7 +132,6 @@ def test_without_fractions() -> None:
     assert thinner.thinned == 21
 
 
-@settings(deadline=None)  # machines under load are no failure
 @given(st.lists(st.tuples(st.none() | st.floats(0, 1), st.floats(0, 5)), max_size=40), st.booleans())
 def test_thinning_loses_and_moves_nothing(updates: list[tuple[float | None, float]], last: bool) -> None:
     thinner: ProgressThinner[int] = ProgressThinner(last=last, interval=7)
