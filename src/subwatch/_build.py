@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from functools import lru_cache
 
 from . import _os
 from ._control import OnLine, StopOn
@@ -95,7 +96,7 @@ def _describe(
         id=run_id(time.time_ns()),
         argv=safe,
         program=os.path.basename(safe[0] if executable is None else redactor.text(os.fsdecode(executable))),
-        cwd=redactor.text(_getcwd() if cwd is None else os.fsdecode(cwd)),
+        cwd=_place(redactor, _getcwd() if cwd is None else os.fsdecode(cwd)),
         host=_HOST,
         tags=options["tags"],
         caller=_caller(),
@@ -116,6 +117,11 @@ def _command(keywords: Mapping[str, Any]) -> list[str]:
         except TypeError:
             argv = [str(args)]
     return ["/bin/sh", "-c", *argv] if keywords.get("shell") else argv
+
+
+@lru_cache(8)
+def _place(redactor: Redactor, path: str) -> str:
+    return redactor.text(path)
 
 
 def _getcwd() -> str:

@@ -13,7 +13,7 @@ import warnings
 from asyncio.subprocess import Process as _Process
 from asyncio.subprocess import SubprocessStreamProtocol
 
-from ._captured import Captured, feed_for
+from ._captured import Captured, feed_or_kill
 from ._control import Backlog
 from ._drive import Drive
 from ._options import split
@@ -80,7 +80,8 @@ class _Running:
         self.child = child
         self.monitor = monitor
         self.ending = ending
-        self.done: asyncio.Future[None] = self._loop.create_future()
+        self.on_done: Callable[[], object] | None = None
+        self._waiter: asyncio.Future[None] | None = None
         self.drive = Drive(
             child,
             self._poller,
@@ -97,16 +98,24 @@ class _Running:
         self._poller.stop()
         for channel in self.drive.open_channels:
             self._poller.forget_read(channel.fd)
-        if not self.done.done():
-            self.done.set_result(None)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        if self.on_done is not None:
+            self._loop.call_soon(self.on_done)
+
+    async def wait(self) -> None:
+        """Wait for the end; a cancellation ends this wait alone."""
+        while not self.drive.done:
+            self._waiter = self._loop.create_future()
+            await self._waiter
 
     async def end(self, reason: str) -> None:
         """End the child and wait until it is over; a second cancellation makes short work of it."""
         self.ending.begin(reason, time.monotonic())
         self.drive.tick()
-        while not self.done.done():
+        while not self.drive.done:
             try:
-                await asyncio.shield(self.done)
+                await self.wait()
             except asyncio.CancelledError:
                 self.ending.hurry(time.monotonic())
                 self.drive.tick()
@@ -144,23 +153,24 @@ async def run(
     """
     prelude(kwargs, input, capture_output)
     options = split(kwargs)
-    keywords = by_name(popenargs, kwargs, "run")
+    keywords = by_name(popenargs, kwargs)
     deadline = None if timeout is None else time.monotonic() + timeout
     monitor, ending = (watch or default_watch()).monitor(options, keywords, raises=check)
     child = Child(keywords, monitor, direct=True)
     ending.deadline = deadline
-    running = _Running(child, monitor, ending, feed_for(child, input))
+    feed, wrong = feed_or_kill(child, input)
+    running = _Running(child, monitor, ending, feed)
     captured = Captured(child, running.drive)
     running.drive.start()
     try:
-        await asyncio.shield(running.done)
+        await running.wait()
         await running.conclude()
     except BaseException:
         await running.end("cancelled")
         captured.close()
         running._close()
         raise
-    return outcome(child, monitor, ending, captured, timeout=timeout, check=check)
+    return outcome(child, monitor, ending, captured, timeout=timeout, check=check, wrong=wrong)
 
 
 # -- long-lived children ------------------------------------------------------------------------------
@@ -262,7 +272,7 @@ class _Transport(asyncio.SubprocessTransport):
                     self._pipes[fd] = _Pipe(drive, channel)
         protocol.connection_made(self)
         drive.on_exit = lambda: self._on_exit(protocol)
-        self._running.done.add_done_callback(self._on_done)
+        self._running.on_done = self._on_done
         drive.start()
 
     def _on_exit(self, protocol: SubprocessStreamProtocol) -> None:
@@ -270,7 +280,7 @@ class _Transport(asyncio.SubprocessTransport):
             self._exited.set_result(self._child.returncode)  # type: ignore[arg-type]
         protocol.process_exited()
 
-    def _on_done(self, _: object) -> None:
+    def _on_done(self) -> None:
         for channel in self._running.drive.open_channels:
             if channel.on_eof is not None:
                 channel.on_eof()  # whoever reads must not wait for what another process holds
@@ -368,7 +378,7 @@ async def _create(args: Any, limit: int, watch: Watch | None, kwargs: dict[str, 
     news = asyncio.Event()
     backlog = Backlog(lambda: _notify(loop, news))
     options = split(kwargs)
-    keywords = by_name((args,), {**kwargs, "bufsize": 0}, "create_subprocess")
+    keywords = by_name((args,), {**kwargs, "bufsize": 0})
     monitor, ending = (watch or default_watch()).monitor(options, keywords, backlog=backlog)
     child = Child(keywords, monitor, direct=True)
     protocol = SubprocessStreamProtocol(limit=limit, loop=loop)
