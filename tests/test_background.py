@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import logging
 import os
@@ -393,3 +394,58 @@ def test_importing_it_imports_no_logging():
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "False\n"
     )
+
+
+def slow(target, seconds=0.02):
+    """Have the worker take so long for each record."""
+    append = target.seen.append
+
+    class Slow(list):
+        def append(self, records):
+            time.sleep(seconds)
+            append(records)
+
+    seen, target.seen = target.seen, Slow()
+    return seen
+
+
+def test_patience_slows_a_flood_down_where_dropping_would_lose_lines(target, background):
+    run, seen = make_run(), slow(target)
+    stream = background(capacity=10_000, patience=1.0).open(run)
+    for n in range(50):
+        stream.emit(make_lines(run, ["x" * 1000], n))
+    assert stream.flush(5) == 0
+    assert stream.dropped == 0
+    assert len(seen) == 50
+
+
+@pytest.mark.parametrize("why", ["failing", "asyncio"])
+def test_nobody_waits_for_a_failing_sink_or_in_an_event_loop(target, background, why):
+    run = make_run()
+    slow(target)
+    target.failing = why == "failing"
+    stream = background(capacity=10_000, patience=5.0).open(run)
+
+    async def flood():
+        for n in range(50):
+            stream.emit(make_lines(run, ["x" * 1000], n))
+
+    begun = time.monotonic()
+    if why == "asyncio":
+        asyncio.run(flood())
+    else:
+        for n in range(50):
+            stream.emit(make_lines(run, ["x" * 1000], n))
+    assert time.monotonic() - begun < 0.5
+    assert stream.dropped > 20
+
+
+def test_patience_ends_once_per_overload(target, background):
+    run = make_run()
+    stream = background(capacity=10_000, patience=0.2).open(run)
+    hold(target, stream, run)
+    begun = time.monotonic()
+    for n in range(100):
+        stream.emit(make_lines(run, ["x" * 1000], n))
+    assert 0.15 < time.monotonic() - begun < 0.6
+    assert stream.dropped > 80

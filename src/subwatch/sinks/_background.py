@@ -1,14 +1,11 @@
-"""Hand records to a sink on a thread of its own, so that a slow sink cannot hold the child.
-
-One `Background` has one worker thread and one queue, bounded in bytes. Everything that is not handed on
-is counted, per stream.
-"""
+"""Hand records to a sink on a thread of its own, so that a slow sink cannot hold the child."""
 
 from __future__ import annotations
 
 import atexit
 import contextvars
 import os
+import sys
 import threading
 import time
 import weakref
@@ -47,19 +44,21 @@ class Background:
     """A sink that hands the records of another sink to it on one worker thread.
 
     The caller (and with it the child) is held for a queue operation only. The worker is a daemon thread,
-    started with the first record. It runs in an empty :class:`contextvars.Context`, so that a tracing or
-    error library makes no spans or breadcrumbs of the wrapped sink's own requests.
+    started with the first record, in an empty :class:`contextvars.Context`: tracing and error libraries make
+    no spans or breadcrumbs of the wrapped sink's requests.
 
     `open` of the wrapped sink is called in the caller's thread, `emit` and `close` of its streams on the
     worker. A stream that raises in `emit` is reported once on the logger ``subwatch`` and left out; its
-    records count as dropped. Three optional methods are called besides the protocol's own:
+    records count as dropped. The wrapped sink may have, besides the protocol:
 
-    - ``sink.idle() -> float | None``, on the worker when nothing is queued: do what is due, such as sending a
-      batch that has waited long enough. Returns seconds until the next such call, None for "not before
-      there are records again".
-    - ``stream.flush(timeout) -> int``, in the caller's thread once the stream's records are handed over:
-      waits for delivery, returns how many are left. The worker may be busy with other streams meanwhile.
-    - ``sink.forked()``, in a forked child: forget locks, threads, connections and what was not sent.
+    - ``idle() -> float | None``, called on the worker when nothing is queued: do what is due, such as sending
+      a batch that has waited long enough. Returns seconds until the next call, None for "when there was a
+      record".
+    - ``stream.flush(timeout) -> int``, called in the caller's thread once the stream's records are handed
+      over: waits for delivery, returns how many are left. The worker may be busy with other streams
+      meanwhile.
+    - ``forked()``, called in a forked child: forget locks, threads, connections and what was not sent.
+    - ``failing``, true while waiting for room would not help.
 
     Args:
         sink: The sink to hand the records to.
@@ -67,6 +66,8 @@ class Background:
         policy: What gives way when the queue is full: the ``"drop_oldest"`` or ``"drop_newest"`` batch of
             lines, or with ``"block"`` the caller, at most `flush_timeout` seconds per standstill, then the
             newest batch. Start and exit records give way only when the queue holds twice its capacity.
+        patience: Seconds that the caller may be held per overload before something is dropped, so that a
+            child that writes faster than a healthy sink takes is slowed down instead. Not in an event loop.
         flush_timeout: Seconds to wait for delivery at the end of the process, and for room with ``"block"``.
         name: Name in messages and in `Exit.dropped`; default the wrapped sink's.
 
@@ -80,6 +81,7 @@ class Background:
         *,
         capacity: int = 16 * 1024 * 1024,
         policy: Policy = "drop_oldest",
+        patience: float = 0.0,
         flush_timeout: float = 5.0,
         name: str | None = None,
     ) -> None:
@@ -91,6 +93,7 @@ class Background:
         self._sink = sink
         self._capacity = capacity
         self._policy = policy
+        self._patience = flush_timeout if policy == "block" else patience
         self._flush_timeout = flush_timeout
         self._closed = False
         self._ticket = 0  # of the newest entry
@@ -104,7 +107,7 @@ class Background:
         self._current: Entry | None = None  # being handed over by the worker
         self._size = 0
         self._done = self._ticket  # up to here all is handed over or dropped
-        self._stalled = False  # a caller has waited for room in vain, nothing has moved since
+        self._stalled = False  # a caller has waited for room in vain
         self._thread: threading.Thread | None = None
 
     def open(self, run: Run) -> _BackgroundStream:
@@ -159,18 +162,26 @@ class Background:
 
     def _make_room(self, cost: int, droppable: bool) -> bool:
         """Tell whether an entry may be queued, after the policy has made room for it if need be."""
+        if not self._fits(cost) and self._may_wait():
+            room = self._changed.wait_for(lambda: self._closed or self._fits(cost), self._patience)
+            self._stalled = not room
         if self._policy == "drop_oldest":
             while self._lines and self._size + cost > self._capacity:
                 _, stream, records, size = self._lines.popleft()
                 stream.lost += len(records)
                 self._size -= size
-        elif self._policy == "block" and not self._fits(cost) and not self._stalled:
-            if threading.current_thread() is not self._thread:
-                room = self._changed.wait_for(lambda: self._closed or self._fits(cost), self._flush_timeout)
-                self._stalled = not room
-            if self._closed:
-                return False
+        if self._closed:
+            return False
         return self._fits(cost) or (not droppable and self._size + cost <= 2 * self._capacity)
+
+    def _may_wait(self) -> bool:
+        if self._stalled or not self._patience or threading.current_thread() is self._thread:
+            return False
+        if self._policy == "block":
+            return True
+        asyncio = sys.modules.get("asyncio")
+        looping = asyncio is not None and asyncio._get_running_loop() is not None
+        return not looping and not getattr(self._sink, "failing", False)
 
     def _fits(self, cost: int) -> bool:
         # A batch larger than the whole queue is taken when it is alone.
@@ -207,14 +218,13 @@ class Background:
             self._done, _, _, cost = self._current
             self._current = None
             self._size -= cost
-            self._stalled = False
+            if self._policy == "block" or 2 * self._size <= self._capacity:
+                self._stalled = False
             self._changed.notify_all()
 
     def _take(self) -> Entry | None:
-        lines, others = self._lines, self._others
-        if lines and (not others or lines[0][0] < others[0][0]):
-            return lines.popleft()
-        return others.popleft() if others else None
+        queues = [queue for queue in (self._lines, self._others) if queue]
+        return min(queues, key=lambda queue: queue[0][0]).popleft() if queues else None
 
     def _idle(self) -> float | None:
         try:
