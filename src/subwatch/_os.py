@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = [
     "environment",
     "exit_fd",
+    "in_foreground",
+    "is_writable",
     "max_rss_bytes",
     "open_pty",
     "pipe_size",
@@ -70,7 +72,7 @@ def open_pty(like: int) -> tuple[int, int]:
 
     master, slave = os.openpty()
     try:
-        attributes = termios.tcgetattr(like if os.isatty(like) else slave)
+        attributes = termios.tcgetattr(like if in_foreground(like) else slave)
         attributes[1] &= ~termios.OPOST
         termios.tcsetattr(slave, termios.TCSANOW, attributes)
         set_window_size(master, like)
@@ -79,6 +81,14 @@ def open_pty(like: int) -> tuple[int, int]:
         os.close(slave)
         raise
     return master, slave
+
+
+def in_foreground(terminal: int) -> bool:
+    """Whether this is our terminal and we are in front of it, so that its settings are meant for us."""
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
 
 
 def set_window_size(fd: int, like: int) -> None:
@@ -120,6 +130,17 @@ def environment() -> Mapping[str, str]:
     if _environ is None or _environ[0] != current:
         _environ = (dict(current), dict(os.environ))
     return _environ[1]
+
+
+def is_writable(fd: int) -> bool:
+    """Whether a descriptor is open for writing.
+
+    Raises:
+        OSError: It is not open at all.
+    """
+    import fcntl
+
+    return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
 
 
 def pipe_size(fd: int) -> int:

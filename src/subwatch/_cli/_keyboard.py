@@ -13,6 +13,8 @@ import select
 import termios
 import threading
 
+from .. import _os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +40,7 @@ class Keyboard:
     def __init__(self, real: int, ours: int) -> None:
         self._real = real
         self._ours = ours
+        self._first = termios.tcgetattr(ours)
         self._before: list[Any] | None = None
         self._mirrored: list[Any] = []
         self._lock = threading.Lock()
@@ -49,10 +52,10 @@ class Keyboard:
         """Give the real terminal the settings that hold; return whether its keys are to be passed on."""
         with self._lock:
             try:
-                if self._closed.is_set() or os.tcgetpgrp(self._real) != os.getpgrp():
-                    return False  # in the background it is not ours to touch
+                if self._closed.is_set() or not _os.in_foreground(self._real):
+                    return False
                 wanted = termios.tcgetattr(self._ours)
-                if wanted[_LOCAL] & termios.ICANON:
+                if wanted[_LOCAL] & termios.ICANON or wanted == self._first:
                     self._restore()
                     return False
                 if self._before is None:
