@@ -41,10 +41,8 @@ class Trail:
     def add(self, lines: Lines) -> None:
         """Take the next batch, and let go of those that are not needed any more."""
         batches = self._batches
-        if batches:
-            self._lines += len(
-                batches[-1]
-            )  # not of the newest: the core counts it later, which makes it free
+        if batches:  # lines of the newest are counted later: the core has done it by then
+            self._lines += len(batches[-1])
         batches.append(lines)
         self._held += lines.size
         while self._held - batches[0].size >= self._size and self._lines - len(batches[0]) >= self._count:
