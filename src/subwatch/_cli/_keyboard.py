@@ -40,7 +40,8 @@ class Keyboard:
     def __init__(self, real: int, ours: int) -> None:
         self._real = real
         self._ours = ours
-        self._first = termios.tcgetattr(ours)
+        # in the background the settings at the start may be those that the shell edits its line with
+        self._first = None if _os.in_foreground(real) else termios.tcgetattr(ours)
         self._before: list[Any] | None = None
         self._mirrored: list[Any] = []
         self._lock = threading.Lock()
