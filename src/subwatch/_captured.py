@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ._monitor import Monitor
     from ._spawn import Child
 
-__all__ = ["Captured", "Talk", "feed_for"]
+__all__ = ["Captured", "Talk", "feed_for", "feed_or_kill"]
 
 
 class Captured:
@@ -115,6 +115,15 @@ def feed_for(child: Child, input: Any) -> Feed | None:
     return Feed(stdin.fileno(), input, close)
 
 
+def feed_or_kill(child: Child, input: Any) -> tuple[Feed | None, Exception | None]:
+    """As `feed_for`; input of a wrong type kills the child, as :func:`subprocess.run` does it, and is returned."""
+    try:
+        return feed_for(child, input), None
+    except Exception as error:  # noqa: BLE001 - raised when the child is gone
+        child.kill()
+        return None, error
+
+
 def _close_quietly(stdin: Any) -> None:
     try:
         stdin.close()
@@ -137,14 +146,13 @@ class Talk(Captured):
         channels: Its streams, those to return with a capture.
         monitor: What watches, or None when that happens elsewhere.
         ending: Decides when to end the child.
-        input: Data for its stdin, as the caller gave it.
+        feed: Data for its stdin, or None.
     """
 
     def __init__(
-        self, child: Child, channels: Sequence[Channel], monitor: Monitor | None, ending: Ending, input: Any
+        self, child: Child, channels: Sequence[Channel], monitor: Monitor | None, ending: Ending, feed: Feed | None
     ) -> None:
         self._poller = Poller()
-        feed = feed_for(child, input)
         self.drive = Drive(child, self._poller, channels, monitor, ending, drain=child.drain, feed=feed)
         self._paused = False
         super().__init__(child, self.drive)
@@ -154,12 +162,14 @@ class Talk(Captured):
         """Go on until all is done or this monotonic time; return whether it is done."""
         if self._paused:
             self._set_blocking(False)
+            self.drive.tick()
         try:
             return self._poller.run(self.drive, until)
         finally:
             self._paused = not self.drive.done
-            if self._paused:  # meanwhile the caller may read for itself
+            if self._paused:  # meanwhile the caller may read for itself, or never come back
                 self._set_blocking(True)
+                self.drive.forget_exit()
 
     def _set_blocking(self, blocking: bool) -> None:
         for channel in self.drive.open_channels:

@@ -203,7 +203,10 @@ class Drive:
 
     def _release(self, channel: Channel) -> None:
         """Close a channel at its end, as soon as nothing waits to be forwarded."""
-        if channel.forward is None or not channel.forward.pending:
+        forward = channel.forward
+        if forward is None or not forward.pending:
+            if forward is not None:
+                self.poller.forget_write(forward.fd)  # the end may come while it waits to go on
             channel.close()
             channel.forward = None
             channel.owned = False
@@ -222,7 +225,7 @@ class Drive:
             return
         self.returncode = returncode
         self.exited_at = time.monotonic()
-        self._forget_exit()
+        self.forget_exit()
         for channel in self.open_channels:
             self.take_rest(channel)
         self._check(time.monotonic())
@@ -239,7 +242,8 @@ class Drive:
                 self.poller.read(self._exit_fd, self._exit)
             self._plan(time.monotonic())
 
-    def _forget_exit(self) -> None:
+    def forget_exit(self) -> None:
+        """Do not wait for the child's end; the next `tick` does so again."""
         if self._exit_fd is not None:
             self.poller.forget_read(self._exit_fd)
             os.close(self._exit_fd)

@@ -17,7 +17,14 @@ __all__ = ["outcome"]
 
 
 def outcome(
-    child: Child, monitor: Monitor, ending: Ending, captured: Captured, *, timeout: float | None, check: bool
+    child: Child,
+    monitor: Monitor,
+    ending: Ending,
+    captured: Captured,
+    *,
+    timeout: float | None,
+    check: bool,
+    wrong: Exception | None,
 ) -> subprocess.CompletedProcess[Any]:
     """Return the result of a run, or raise what it deserves.
 
@@ -28,25 +35,27 @@ def outcome(
         captured: What it wrote.
         timeout: The caller's time limit in seconds.
         check: Whether a non-zero exit status raises.
+        wrong: What was wrong with the caller's input, or None.
 
     Raises:
         subprocess.TimeoutExpired: It took too long, or was silent for too long.
         subprocess.CalledProcessError: It failed, and the caller wants to know.
     """
     try:
-        if monitor.error is not None:
-            raise monitor.error
+        if error := wrong or monitor.error:
+            raise error
         if ending.reason in ("timed_out", "idle"):
             limit = timeout if ending.reason == "timed_out" else ending.idle_timeout
             assert limit is not None
-            late = subprocess.TimeoutExpired(child.args, limit, *captured.so_far())
+            out, err = captured.so_far()
+            late = subprocess.TimeoutExpired(child.args, limit, output=out, stderr=err)
             if ending.reason == "idle":
                 late.add_note(f"it wrote nothing for {limit} seconds (idle_timeout)")
             raise late
         stdout, stderr = captured.result()
         returncode = child.returncode
         if check and returncode and ending.reason != "stopped":
-            raise subprocess.CalledProcessError(returncode, child.args, stdout, stderr)
+            raise subprocess.CalledProcessError(returncode, child.args, output=stdout, stderr=stderr)
         return subprocess.CompletedProcess(child.args, returncode, stdout, stderr)
     except BaseException as error:
         if isinstance(error, UnicodeError):

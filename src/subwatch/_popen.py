@@ -9,7 +9,7 @@ import time
 import weakref
 
 from . import _os
-from ._captured import Talk
+from ._captured import Talk, feed_or_kill
 from ._control import Backlog
 from ._drive import Drive
 from ._options import split
@@ -48,7 +48,7 @@ class Popen(Child):
     def __init__(self, *popenargs: Any, **kwargs: Any) -> None:
         watch = kwargs.pop("watch", None) or default_watch()
         options = split(kwargs)
-        keywords = by_name(popenargs, kwargs, type(self).__name__)
+        keywords = by_name(popenargs, kwargs)
         self._news = threading.Event()
         self._backlog = Backlog(self._news.set)
         monitor, ending = watch.monitor(options, keywords, backlog=self._backlog)
@@ -238,12 +238,13 @@ def run(
     """
     prelude(kwargs, input, capture_output)
     options = split(kwargs)
-    keywords = by_name(popenargs, kwargs, "run")
+    keywords = by_name(popenargs, kwargs)
     deadline = None if timeout is None else time.monotonic() + timeout
     monitor, ending = (watch or default_watch()).monitor(options, keywords, raises=check)
     child = Child(keywords, monitor, direct=True)
     ending.deadline = deadline
-    talk = Talk(child, child.channels, monitor, ending, input)
+    feed, wrong = feed_or_kill(child, input)
+    talk = Talk(child, child.channels, monitor, ending, feed)
     try:
         talk.run()
     except BaseException:
@@ -252,7 +253,7 @@ def run(
         talk.close()
         raise
     _conclude(talk, monitor)
-    return outcome(child, monitor, ending, talk, timeout=timeout, check=check)
+    return outcome(child, monitor, ending, talk, timeout=timeout, check=check, wrong=wrong)
 
 
 def prelude(kwargs: dict[str, Any], input: Any, capture_output: bool) -> None:

@@ -12,10 +12,10 @@ import time
 from io import BytesIO, UnsupportedOperation
 
 from . import _os
-from ._captured import Talk
+from ._captured import Talk, feed_for
 from ._channel import Channel
 from ._ending import Ending
-from ._tap import Tap
+from ._tap import Tap, writable
 from ._veil import veil, veil_error
 from .records import Usage
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Child", "by_name"]
 
+_Popen = subprocess.Popen  # the original, even where somebody puts ours in its place
+
 # Popen's positional parameters, the same in Python 3.11 to 3.14.
 _POSITIONAL = (
     "args", "bufsize", "executable", "stdin", "stdout", "stderr", "preexec_fn", "close_fds", "shell", "cwd", "env",
@@ -35,21 +37,15 @@ _POSITIONAL = (
 )  # fmt: skip
 
 
-def by_name(popenargs: Sequence[Any], kwargs: dict[str, Any], what: str) -> dict[str, Any]:
+def by_name(popenargs: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return Popen's arguments by name.
 
     Raises:
         TypeError: There are too many, or one is given twice, or ``args`` is missing.
     """
-    if len(popenargs) > len(_POSITIONAL):
-        raise TypeError(f"{what}() takes at most {len(_POSITIONAL)} positional arguments ({len(popenargs)} given)")
-    named = dict(zip(_POSITIONAL, popenargs, strict=False))
-    twice = named.keys() & kwargs.keys()
-    if twice:
-        raise TypeError(f"{what}() got multiple values for argument {sorted(twice)[0]!r}")
-    named.update(kwargs)
-    if "args" not in named:
-        raise TypeError(f"{what}() missing 1 required positional argument: 'args'")
+    named = {**dict(zip(_POSITIONAL, popenargs, strict=False)), **kwargs}
+    if len(named) != len(popenargs) + len(kwargs) or "args" not in named:
+        _Popen(*popenargs, **kwargs)  # raises, and says best what is wrong
     return named
 
 
@@ -104,7 +100,7 @@ class Child(subprocess.Popen["Any"]):
         try:
             for name in ("stderr", "stdout"):
                 target = keywords.get(name)
-                if name in watched or (direct and target == subprocess.PIPE):
+                if (name in watched and writable(target)) or (direct and target == subprocess.PIPE):
                     use_pty = options["pty"] if name in watched else False
                     tap = Tap(name, target, use_pty, direct=direct, watched=name in watched, size=size)
                     taps.append(tap)
@@ -152,7 +148,8 @@ class Child(subprocess.Popen["Any"]):
         try:
             if not talk.run(until):
                 assert timeout is not None
-                raise subprocess.TimeoutExpired(self.args, timeout, *talk.so_far())
+                out, err = talk.so_far()
+                raise subprocess.TimeoutExpired(self.args, timeout, output=out, stderr=err)
         except KeyboardInterrupt:
             # as the standard library: the child has got the Ctrl-C too, see bpo-25942
             at = time.monotonic() + self._sigint_wait_secs
@@ -176,6 +173,7 @@ class Child(subprocess.Popen["Any"]):
 
     def _begin_talk(self, input: Any) -> Talk:
         """Talk beside the thread that watches: what the caller reads is ours to read now."""
+        feed = feed_for(self, input)
         channels = []
         for name in ("stdout", "stderr"):
             file = getattr(self, name)
@@ -186,7 +184,7 @@ class Child(subprocess.Popen["Any"]):
                 if hasattr(buffered, "read1"):  # what the caller's own reading has left in the buffer
                     channel.capture.write(buffered.read1())
                 channels.append(channel)
-        return Talk(self, channels, None, Ending(0, None, False), input)
+        return Talk(self, channels, None, Ending(0, None, False), feed)
 
     # -- reaping: as the standard library does it, with the child's usage --------------------------------
 

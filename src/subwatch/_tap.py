@@ -14,7 +14,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Tap"]
+__all__ = ["Tap", "writable"]
+
+
+def writable(target: Any) -> bool:
+    """Whether something can be written to what a caller gave for a stream; if not, that is the child's affair."""
+    if target is None or target in (subprocess.PIPE, subprocess.DEVNULL):
+        return True
+    try:
+        return _os.is_writable(target if isinstance(target, int) else target.fileno())
+    except (OSError, ValueError):  # no descriptor: the spawn will say so
+        return False
 
 
 class Tap:
