@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -47,6 +48,7 @@ PROTOCOLS = (
     if ENDPOINT
     else ["http/protobuf", "grpc"]
 )
+ROTEL = "rotel==0.0.1a15"
 REQUESTS = {
     "/v1/traces": ExportTraceServiceRequest,
     "/v1/logs": ExportLogsServiceRequest,
@@ -132,14 +134,11 @@ def _endpoints(readback, tmp_path_factory):
     if ENDPOINT:
         yield dict.fromkeys(PROTOCOLS, ENDPOINT)
         return
-    try:
-        import rotel
-    except ImportError:
-        pytest.fail("the OTLP collector is missing: pip install rotel==0.0.1a15")
     folder = tmp_path_factory.mktemp("rotel")
+    agent, environment = _find_agent(folder)
     ports = {"grpc": _free_port(), "http/protobuf": _free_port()}
     command = [
-        str(Path(rotel.__file__).with_name("rotel-agent")),
+        agent,
         "start",
         *("--otlp-grpc-endpoint", f"127.0.0.1:{ports['grpc']}"),
         *("--otlp-http-endpoint", f"127.0.0.1:{ports['http/protobuf']}"),
@@ -147,13 +146,41 @@ def _endpoints(readback, tmp_path_factory):
         *("--exporter", "otlp", "--otlp-exporter-protocol", "http", "--batch-timeout", "100ms"),
         *("--otlp-exporter-endpoint", f"http://127.0.0.1:{readback.server_port}"),
     ]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as agent:
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, env=environment, **quiet) as popen:
         try:
             for port in ports.values():
-                _wait_for(port, agent)
+                _wait_for(port, popen)
             yield {protocol: f"http://127.0.0.1:{port}" for protocol, port in ports.items()}
         finally:
-            agent.kill()
+            popen.kill()
+
+
+def _find_agent(folder):
+    """The collector's program and its environment: it needs the shared library of the Python it is made for.
+
+    Where ours has none (pyenv builds without), the next Python that has one gets the package, too.
+    """
+    others = (shutil.which(f"python3{minor}") for minor in (".11", ".12", ".13", ""))
+    for python in (sys.executable, *filter(None, others)):
+        if python != sys.executable:
+            subprocess.run([python, "-m", "venv", folder / "venv"], check=True)
+            python = str(folder / "venv" / "bin" / "python")
+            subprocess.run([python, "-m", "pip", "install", "-q", ROTEL], check=True)
+        show = (
+            "import pathlib, rotel, sysconfig; print(pathlib.Path(rotel.__file__).with_name('rotel-agent'))"
+        )
+        show += "; print(sysconfig.get_config_var('LIBDIR'))"
+        found = subprocess.run([python, "-c", show], capture_output=True, text=True)
+        if found.returncode:
+            pytest.fail(f"the OTLP collector is missing: pip install {ROTEL}")
+        package, libraries = found.stdout.splitlines()
+        agent = f"{package}/rotel-agent"
+        environment = {**os.environ, "LD_LIBRARY_PATH": libraries}
+        if subprocess.run([agent, "--version"], env=environment, capture_output=True).returncode == 0:
+            return agent, environment
+        shutil.rmtree(folder / "venv", ignore_errors=True)
+    pytest.fail("the OTLP collector finds no libpython: apt-get install libpython3-dev")
 
 
 def _wait_for(port, agent, timeout=10.0):
