@@ -35,6 +35,21 @@ def redactor(wanted: Any) -> Redactor:
     return Redactor(filter=wanted) if callable(wanted) else Redactor(wanted)
 
 
+def check_meaning(options: Mapping[str, Any]) -> None:
+    """Check level rules and recognisers where they are given, not in the middle of a run.
+
+    Raises:
+        ConfigError: One is of the wrong kind or not known.
+    """
+    from .processors.progress import resolve
+    from .processors.rules import compile_rules
+
+    levels = options.get("levels", ())
+    compile_rules((levels,) if callable(levels) else levels)
+    if options.get("recognizers"):
+        resolve(options["recognizers"])
+
+
 def monitor(
     options: Mapping[str, Any],
     redactor: Redactor,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import time
 
+from ._dispatch import report
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -128,8 +130,6 @@ class Monitor:
             emit(lines)
 
     def _go_blind(self, error: Exception) -> None:
-        from ._dispatch import report
-
         self._blind = True
         report("the lines of run %s of %s are lost from here on", self.run.id, self.run.program, exc_info=error)
 
@@ -184,6 +184,8 @@ class Monitor:
             error_type=error[1],
         )
         self._dispatcher.emit(self.exit)
+        for name, failure in self._session.failures().items():
+            report("%s raised %s in run %s of %s and was left out", name, type(failure).__name__, self.run.id, self.run.program)
 
     @property
     def error(self) -> Exception | None:

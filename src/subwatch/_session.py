@@ -215,6 +215,10 @@ class Session:
             error_type=error_type,
         )
 
+    def failures(self) -> dict[str, BaseException]:
+        """What raised among the user's rules and recognisers, by name; they were left out."""
+        return self._pipeline.failures()
+
     def tail(self) -> Sequence[Line]:
         """Return the last lines so far."""
         self._settle()

@@ -45,6 +45,10 @@ class Watch:
         check(options)
         if "sinks" in options:
             options["sinks"] = tuple(options["sinks"])
+        if "levels" in options or "recognizers" in options:
+            from ._build import check_meaning
+
+            check_meaning(options)
         self._options: dict[str, Any] = dict(options)
         self._lock = threading.Lock()
         self._sinks: tuple[Sink, ...] | None = None

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import codecs
 
-from .._lines import split_block
-from ..records import INFO, WARNING
+from subwatch._lines import split_block
+from subwatch.records import INFO, WARNING
+
+from ._text import join
 from .levels import levels as detect_levels
 from .levels import strip_syslog
+from .progress import reader
 from .redact import Redactor
+from .rules import compile_rules, rules_for
+from .structured import Structured
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
-    from ..records import Lines, Progress
+    from subwatch.records import Lines, Progress
 
 __all__ = ["Pipeline", "Redactor"]
 
@@ -56,7 +61,9 @@ class Pipeline:
         self.ceiling = ceiling
         self._program = program
         self._recognizers = recognizers
-        self._progress: Callable[[Lines], list[Progress | None] | None] | None = None
+        self._meaning: _Meaning | None = None
+        # texts and what they were split from, each line with a newline before it: prefilters look there
+        self._joined: tuple[list[str], str] = ([], "")
 
     def transcoder(self) -> Callable[..., bytes] | None:
         """A function that turns chunks of another encoding into UTF-8; None when none is needed."""
@@ -84,6 +91,8 @@ class Pipeline:
             texts = text.split("\n")
             if not texts[-1]:
                 texts.pop()
+                text = text[:-1]
+            self._joined = (texts, "\n" + text)
         levels = None
         if "<" in text and any([line[:1] == "<" for line in texts]):
             texts, levels = self.interpret(texts)
@@ -92,28 +101,58 @@ class Pipeline:
     def interpret(self, texts: list[str]) -> tuple[list[str], list[int]]:
         """Take the syslog prefixes off lines; return the texts and all levels."""
         found = strip_syslog(texts)
-        if found is None:
-            return texts, self.levels(texts)
-        texts, prefixes = found
-        detected = self.levels(texts)
-        ceiling = self.ceiling
-        return texts, [
-            level if prefix is None else min(prefix, ceiling)
-            for prefix, level in zip(prefixes, detected, strict=True)
-        ]
+        return (texts, self.levels(texts)) if found is None else (found[0], self.levels(*found))
 
-    def levels(self, texts: list[str]) -> list[int]:
-        """Levels of lines, in the numbers of :mod:`logging`."""
-        return detect_levels(texts, default=self._default, ceiling=self.ceiling, rules=self._rules)
+    def levels(self, texts: list[str], prefixes: Sequence[int | None] = ()) -> list[int]:
+        """Levels of lines, in the numbers of :mod:`logging`; those of syslog prefixes come before words."""
+        meaning, joined = self._meant(), self._join(texts)
+        return detect_levels(
+            texts,
+            default=self._default,
+            ceiling=self.ceiling,
+            rules=meaning.rules,
+            prefixes=prefixes,
+            fields=meaning.structured.fields(texts, joined),
+            family=meaning.family,
+            joined=joined,
+        )
 
     def progress(self, lines: Lines) -> list[Progress | None] | None:
         """Progress of lines, where a recogniser reads one."""
-        if self._progress is None:
-            from .progress import reader
-
-            self._progress = reader(self._program, self._recognizers)
-        return self._progress(lines)
+        return self._meant().progress(lines, self._join(lines.texts))
 
     def fields(self, lines: Lines) -> list[Mapping[str, Any] | None] | None:
-        """Structured fields of lines; none are read yet."""
-        return None
+        """Structured fields of lines that are JSON or logfmt."""
+        return self._meant().structured.fields(lines.texts, self._join(lines.texts))
+
+    def failures(self) -> dict[str, BaseException]:
+        """What raised among the user's rules and recognisers, by name; they were left out."""
+        return {} if self._meaning is None else self._meaning.failures()
+
+    def _meant(self) -> _Meaning:
+        if self._meaning is None:
+            self._meaning = _Meaning(self._program, self._rules, self._recognizers, self.redactor)
+        return self._meaning
+
+    def _join(self, texts: list[str]) -> str:
+        joined = self._joined
+        if joined[0] is not texts:
+            joined = self._joined = (texts, join(texts))
+        return joined[1]
+
+
+class _Meaning:
+    """What interprets the lines of one run, made when somebody asks."""
+
+    def __init__(
+        self, program: str, rules: Sequence[Any], recognizers: Iterable[Any] | None, redactor: Redactor
+    ) -> None:
+        self.rules = compile_rules(rules)
+        self.family = rules_for(program)
+        self.structured = Structured(redact=redactor.text)
+        self.progress = reader(program, recognizers)
+
+    def failures(self) -> dict[str, BaseException]:
+        failed = dict(self.progress.failed)
+        failed.update({f"level rule {index}": rule.failed for index, rule in enumerate(self.rules) if rule.failed})
+        return failed
