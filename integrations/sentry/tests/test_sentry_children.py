@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import logging
 import os
@@ -11,6 +12,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sentry_sdk
@@ -99,6 +102,30 @@ def test_asyncio_spawns_as_quietly(sentry):
 
     assert [span["op"] for span in box.spans] == ["subprocess"]
     assert b"hunter2hunter2" not in box.raw
+
+
+def test_threads_that_share_a_scope_spawn_as_quietly(sentry):
+    """Ours are quiet, theirs are not, although all of them spawn at once under one scope."""
+    box = sentry(traces_sample_rate=1.0)
+    client = sentry_sdk.get_client()
+
+    def ours():
+        for _ in range(20):
+            subwatch.run(["true", "raw-command-of-ours"], sinks=["sentry"], redact=["raw-command-of-ours"])
+
+    def theirs():
+        for _ in range(20):
+            subprocess.run(["true", "theirs"], check=True)
+
+    with sentry_sdk.start_transaction(name="job"), ThreadPoolExecutor(6) as pool:
+        jobs = [pool.submit(contextvars.copy_context().run, work) for work in [ours, theirs] * 3]
+    for job in jobs:
+        job.result()
+
+    assert sentry_sdk.get_client() is client
+    names = Counter(span["description"] for span in box.spans if span["op"] == "subprocess")
+    assert names == {"true": 60, "true theirs": 60}
+    assert b"raw-command-of-ours" not in box.raw
 
 
 CONTINUES = """

@@ -54,9 +54,8 @@ class Quiet:
             before: Any = scope.client
             quiet = before if isinstance(before, Quiet) else cls(before)
             quiet._threads[ticket] = threading.get_ident()
-            scope.client = cast(
-                "BaseClient", quiet
-            )  # not set_client(), which computes global attributes again
+            # not set_client(), which computes global attributes again
+            scope.client = cast("BaseClient", quiet)
 
         def end() -> None:
             with _lock:
@@ -69,7 +68,7 @@ class Quiet:
     def get_integration(self, which: Any) -> Any:
         """Return the integration of the real client, except for the denied one."""
         name = which if isinstance(which, str) else which.identifier
-        if name == "stdlib" and threading.get_ident() in self._threads.values():
+        if name == "stdlib" and threading.get_ident() in tuple(self._threads.values()):
             return None
         return self._client().get_integration(which)
 
