@@ -19,7 +19,7 @@ from .records import Caller, Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from .sinks import Sink
@@ -96,10 +96,18 @@ def _session(run: Run, redactor: Redactor, options: Mapping[str, Any], keywords:
         default=options["default_level"],
         ceiling=options["ceiling"],
         program=run.program,
-        recognizers=options["recognizers"],
+        recognizers=_recognizers(options["recognizers"]),
     )
     delay_ns = int(options["partial_delay"] * 1e9)
     return Session(run, pipeline, max_line=options["max_line"], partial_delay_ns=delay_ns, tail=options["tail"])
+
+
+def _recognizers(wanted: Sequence[Any] | None) -> Sequence[Any] | None:
+    if not wanted:
+        return None
+    from .processors.progress import resolve
+
+    return resolve(wanted)
 
 
 def _describe(

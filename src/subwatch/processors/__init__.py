@@ -13,10 +13,7 @@ from subwatch.records import INFO, WARNING
 from ._text import join
 from .levels import levels as detect_levels
 from .levels import strip_syslog
-from .progress import reader
 from .redact import Redactor
-from .rules import compile_rules, rules_for
-from .structured import Structured
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,6 +144,11 @@ class _Meaning:
     def __init__(
         self, program: str, rules: Sequence[Any], recognizers: Iterable[Any] | None, redactor: Redactor
     ) -> None:
+        # a run whose lines nobody interprets does not need the patterns of a dozen programs
+        from .progress import reader
+        from .rules import compile_rules, rules_for
+        from .structured import Structured
+
         self.rules = compile_rules(rules)
         self.family = rules_for(program)
         self.structured = Structured(redact=redactor.text)
