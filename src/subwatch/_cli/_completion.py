@@ -178,5 +178,9 @@ def _fish(subcommands: dict[str, _Words], helps: dict[str, str]) -> str:
             flags = "".join(f" -l {flag[2:]}" if flag.startswith("--") else f" -s {flag[1:]}" for flag in action.option_strings)
             lines.append(f"{here}{flags}{takes} -d '{_short(action)}'")
         lines += [f"{here} -a '{' '.join(action.choices)}'" for action in actions if not action.option_strings and action.choices]
-    lines.append("complete -c subwatch -n '__fish_seen_subcommand_from run' -x -a '(__fish_complete_subcommand --fcs-skip=2)'")
+    valued = " ".join(flag for action in _options(subcommands["run"]) if action.nargs != 0 for flag in action.option_strings)
+    # its parser takes long options only as arguments that do not come first
+    valued = " ".join(sorted(valued.split(), key=lambda flag: flag.startswith("--")))
+    command = f"(__fish_complete_subcommand --fcs-skip=2 {valued})"
+    lines.append(f"complete -c subwatch -n '__fish_seen_subcommand_from run' -x -a '{command}'")
     return "\n".join(lines) + "\n"
