@@ -143,6 +143,7 @@ def test_undecodable_names_do_not_break_the_exporter(memory, Child, follow):
     follow(memory.sink(), child, child.start(), child.exit(1, tail=["\udc80"]))
 
     assert encode_spans(memory.spans).SerializeToString()
+    assert encode_logs(memory.log_data).SerializeToString()
     assert memory.span.name == "caf\\udce9"
     assert memory.span.attributes["process.command_args"] == ("/tmp/caf\\udce9", "\\udcff")
 

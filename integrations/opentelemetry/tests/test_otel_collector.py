@@ -167,10 +167,7 @@ def _find_agent(folder):
             subprocess.run([python, "-m", "venv", folder / "venv"], check=True)
             python = str(folder / "venv" / "bin" / "python")
             subprocess.run([python, "-m", "pip", "install", "-q", ROTEL], check=True)
-        show = (
-            "import pathlib, rotel, sysconfig; print(pathlib.Path(rotel.__file__).with_name('rotel-agent'))"
-        )
-        show += "; print(sysconfig.get_config_var('LIBDIR'))"
+        show = "import rotel, sysconfig; print(rotel.__path__[0]); print(sysconfig.get_config_var('LIBDIR'))"
         found = subprocess.run([python, "-c", show], capture_output=True, text=True)
         if found.returncode:
             pytest.fail(f"the OTLP collector is missing: pip install {ROTEL}")

@@ -155,7 +155,7 @@ class LineLog:
             context=self._context,
             severity_number=number,
             severity_text=text,
-            body=exit.message,
+            body=names.clean(exit.message, None),
             attributes=limits.fit({**attributes, **self._attributes(limits.length)}),
             event_name=names.EXIT_EVENT,
         )
