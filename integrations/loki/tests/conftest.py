@@ -84,7 +84,7 @@ class Loki:
                 return error.code, error.read()
 
     def entries(self, label=None, count=None, wait=10, start=None):
-        """Entries of a test's stream, oldest first: (time, line, metadata, labels); waits until there are `count`."""
+        """Entries of a test's stream, oldest first: (time, line, metadata, labels); waits for `count`."""
         deadline = time.monotonic() + wait
         while True:
             found = self._entries(label or self.label, start or time.time_ns() - 7 * 86400 * 10**9)

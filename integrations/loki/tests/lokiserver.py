@@ -64,7 +64,7 @@ class Fault:
         text: And this body.
         headers: And these headers.
         store: Store the entries before.
-        hang: ``"before"`` the answer, or in the ``"middle"`` of it, until the server stops or `release` is called.
+        hang: ``"before"`` the answer, or in the ``"middle"`` of it, until the server stops.
         reset: Reset the connection ``"before"`` reading the body, or in the ``"middle"`` of the answer.
     """
 
@@ -102,7 +102,8 @@ class Store:
             labels = {name: value for name, value in labels.items() if value != ""}
             shown = show(labels)
             if len(labels) > limits.max_label_names:
-                message = f"entry for stream '{shown}' has {len(labels)} label names; limit {limits.max_label_names}"
+                limit = limits.max_label_names
+                message = f"entry for stream '{shown}' has {len(labels)} label names; limit {limit}"
                 problems[message] += 1
                 continue
             long = [name for name in labels if len(name) > limits.max_label_name]
@@ -175,9 +176,9 @@ class Store:
             self.tokens[tenant] = tokens, now
             raise Refused(
                 429,
-                f"ingestion rate limit exceeded for user {tenant} (limit: {self.limits.rate:.0f} bytes/sec) while "
-                f"attempting to ingest '{lines}' lines totaling '{size}' bytes, reduce log volume or contact your "
-                "Loki administrator to see if the limit can be increased",
+                f"ingestion rate limit exceeded for user {tenant} (limit: {self.limits.rate:.0f} bytes/sec) "
+                f"while attempting to ingest '{lines}' lines totaling '{size}' bytes, reduce log volume or "
+                "contact your Loki administrator to see if the limit can be increased",
             )
         self.tokens[tenant] = tokens - size, now
 
@@ -190,7 +191,8 @@ class Store:
             if len(streams) >= limits.max_streams:
                 return (
                     429,
-                    f"maximum active stream limit exceeded when trying to create stream {key}, user: '{tenant}'",
+                    f"maximum active stream limit exceeded when trying to create stream {key}, "
+                    f"user: '{tenant}'",
                 )
             stream = streams[key] = Stream(labels)
         now = time.monotonic()
@@ -199,15 +201,17 @@ class Store:
         size = sum(map(entry_size, entries))
         stream.tokens = tokens, now
         if size > tokens:
-            text = f"per stream rate limit exceeded (limit: 3MB/sec) while attempting to ingest for stream '{key}'"
+            text = f"per stream rate limit exceeded while attempting to ingest for stream '{key}'"
             return 429, ignored([(entry[0], text) for entry in entries], len(entries), key, tenant)
         stream.tokens = tokens - size, now
         failed = []
         for stamp, line, metadata in entries:
             oldest = stream.highest - HOUR_NS
             if stamp < oldest:
-                text = f"entry too far behind, entry timestamp is: {rfc3339(stamp)}, oldest acceptable timestamp is: "
-                failed.append((stamp, text + rfc3339(oldest)))
+                times = (
+                    f"entry timestamp is: {rfc3339(stamp)}, oldest acceptable timestamp is: {rfc3339(oldest)}"
+                )
+                failed.append((stamp, f"entry too far behind, {times}"))
                 continue
             stream.highest = max(stream.highest, stamp)
             if (stamp, line) in stream.entries:
@@ -305,7 +309,7 @@ def parse_query(query):
     return matchers, [(name, json.loads(value)) for name, value in pair.findall(stages[0] if stages else "")]
 
 
-# -- what comes in -----------------------------------------------------------------------------------------------
+# -- what comes in -------------------------------------------------------------------------------------------
 
 
 def decode_push(headers, body, limit):
@@ -327,10 +331,7 @@ def decode_push(headers, body, limit):
     elif encoding not in ("", "snappy"):
         raise Refused(400, f'Content-Encoding "{encoding}" not supported')
     body = body[:limit]
-    if kind == "application/json":
-        streams = decode_json(body)
-    else:
-        streams = decode_protobuf(unsnappy(body))
+    streams = decode_json(body) if kind == "application/json" else decode_protobuf(unsnappy(body))
     if not streams:
         raise Refused(422, "error at least one valid stream is required for ingestion")
     for _, entries in streams:
@@ -470,7 +471,7 @@ def unsnappy(data):
     return bytes(out)
 
 
-# -- HTTP ----------------------------------------------------------------------------------------------------------
+# -- HTTP ----------------------------------------------------------------------------------------------------
 
 
 class Handler(BaseHTTPRequestHandler):

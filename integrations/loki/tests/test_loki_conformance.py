@@ -47,7 +47,7 @@ def body(loki, line="x"):
     return json.dumps(document).encode()
 
 
-# -- a small writer of protobuf and snappy ------------------------------------------------------------------------
+# -- a small writer of protobuf and snappy -------------------------------------------------------------------
 
 
 def varint(value):
@@ -80,7 +80,7 @@ def snappy(data):
     return out
 
 
-# -- what comes in ------------------------------------------------------------------------------------------------
+# -- what comes in -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8"])
@@ -197,7 +197,7 @@ def test_out_of_order(loki):
     assert lines(loki, 3) == ["half an hour behind", "good", "newest"]
 
 
-# -- labels -------------------------------------------------------------------------------------------------------
+# -- labels --------------------------------------------------------------------------------------------------
 
 
 def test_no_labels(loki):
@@ -253,7 +253,7 @@ def test_duplicate_label(loki):
     assert push(loki, data, PROTOBUF)[0] == 400
 
 
-# -- lines and metadata -------------------------------------------------------------------------------------------
+# -- lines and metadata --------------------------------------------------------------------------------------
 
 
 def test_size_of_lines(loki):
@@ -308,7 +308,7 @@ def test_amount_of_metadata(loki):
     assert push_values(loki, [str(now()), "x", {"n": "v" * 66_000}])[0] == 400
 
 
-# -- several streams ----------------------------------------------------------------------------------------------
+# -- several streams -----------------------------------------------------------------------------------------
 
 
 def test_good_entries_beside_refused_ones_are_stored(loki):
@@ -339,7 +339,7 @@ def test_same_time_and_line_is_stored_once_whatever_the_metadata(loki):
     assert sorted(lines(loki, 2)) == ["x", "y"]
 
 
-# -- limits, tenants, methods -------------------------------------------------------------------------------------
+# -- limits, tenants, methods --------------------------------------------------------------------------------
 
 
 def test_tenant_rate(make_server, loki_at):

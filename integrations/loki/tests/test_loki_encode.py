@@ -8,6 +8,7 @@ import zlib
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from subwatch_loki._encode import Batch, Encoder, entry
 from subwatch_loki._labels import label_name, label_set, metadata, metadata_name
 
@@ -25,7 +26,13 @@ def document(batch):
 def make(count, owner=None, limit=10**6, first=10**18):
     owner = owner or Owner()
     encoder = Encoder({"job": "x"}, limit)
-    encoder.add(owner, [entry(first + n, f"line {n}", f'"n":"{n}"') for n in range(count)], count, first, first + count - 1)
+    encoder.add(
+        owner,
+        [entry(first + n, f"line {n}", f'"n":"{n}"') for n in range(count)],
+        count,
+        first,
+        first + count - 1,
+    )
     return encoder.take()
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong between us and Loki: no line lost without being counted, none stored twice, the child unaffected."""
+"""What goes wrong between us and Loki: nothing lost uncounted, nothing stored twice, the child unaffected."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+
 import subwatch
 from subwatch_loki import LokiSink, _sender
 
@@ -19,7 +20,8 @@ FAST = {"batch_bytes": 4000, "retry_min": 0.02, "retry_max": 0.2, "timeout": 0.5
 
 
 def script(lines=LINES, pause=0.0):
-    code = f"import sys, time\nfor n in range({lines}): print('line', n, file=sys.stderr, flush=True); time.sleep({pause})"
+    say = f"print('line', n, file=sys.stderr, flush=True); time.sleep({pause})"
+    code = f"import sys, time\nfor n in range({lines}): {say}"
     return [sys.executable, "-c", code]
 
 
@@ -92,7 +94,7 @@ def outage(server, fault, seconds):
     threading.Timer(seconds, lambda: setattr(server, "always", None)).start()
 
 
-# -- the server fails, then recovers ------------------------------------------------------------------------------
+# -- the server fails, then recovers -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ def test_without_retry_after_it_is_the_backoff(server, local, fault):
     assert account.run_seconds + account.close_seconds < 1.5
 
 
-# -- the server stays away ----------------------------------------------------------------------------------------
+# -- the server stays away -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://loki.invalid:3100"], ids=["refused", "dns"])
@@ -194,7 +196,11 @@ def test_a_hanging_server_holds_nobody_up(server, local, fault):
 
 
 def test_an_answer_that_never_ends_is_an_answer(server, local, fault):
-    server.faults.append(fault(status=400, text="entry refused, total ignored: 0 out of 9", headers={"Content-Length": "99999"}))
+    server.faults.append(
+        fault(
+            status=400, text="entry refused, total ignored: 0 out of 9", headers={"Content-Length": "99999"}
+        )
+    )
     account = Account(local)
     assert account.dropped == 0
 
@@ -223,7 +229,7 @@ def test_memory_is_bounded_and_what_gives_way_is_counted(server, local, fault, p
     assert entries[-1][2]["event"] == "exit"
 
 
-# -- the server refuses -------------------------------------------------------------------------------------------
+# -- the server refuses --------------------------------------------------------------------------------------
 
 
 def test_a_partial_400_is_counted_and_not_repeated(make_server, loki_at, caplog):
@@ -282,7 +288,11 @@ def test_an_entry_that_the_server_cannot_digest_is_found_and_left_out(server, lo
     def poisoned(headers, body):
         import zlib
 
-        return (500, "rpc error: cannot digest") if b"line 77\"" in zlib.decompress(body, 31) else push(headers, body)
+        return (
+            (500, "rpc error: cannot digest")
+            if b'line 77"' in zlib.decompress(body, 31)
+            else push(headers, body)
+        )
 
     server.push = poisoned
     account = Account(local, pause=0.003, lines=150)
@@ -291,7 +301,9 @@ def test_an_entry_that_the_server_cannot_digest_is_found_and_left_out(server, lo
     assert "line 77" not in [line for _, line, _, _ in entries]
 
 
-@pytest.mark.parametrize(("status", "cure"), [(401, "set tenant="), (403, "not allowed to write"), (404, "no push API")])
+@pytest.mark.parametrize(
+    ("status", "cure"), [(401, "set tenant="), (403, "not allowed to write"), (404, "no push API")]
+)
 def test_a_server_that_does_not_want_us_is_left_alone(server, local, fault, caplog, status, cure):
     server.always = fault(status=status, text="no org id")
     account = Account(local, close=2)
@@ -319,7 +331,9 @@ def test_a_redirect_is_not_followed(server, local, fault, caplog):
     assert said(caplog, "redirects")
 
 
-@pytest.mark.parametrize(("status", "dropped"), [(200, 0), (260, LINES + 2), (422, LINES + 2), (202, LINES + 2)])
+@pytest.mark.parametrize(
+    ("status", "dropped"), [(200, 0), (260, LINES + 2), (422, LINES + 2), (202, LINES + 2)]
+)
 def test_other_statuses(server, local, fault, status, dropped):
     server.always = fault(status=status, store=not dropped)
     account = Account(local)
@@ -342,7 +356,7 @@ def test_limits_of_a_strict_server(make_server, loki_at):
     Account(local).check(LINES + 2)
 
 
-# -- by hand ------------------------------------------------------------------------------------------------------
+# -- by hand -------------------------------------------------------------------------------------------------
 
 
 def make_run():
@@ -361,7 +375,9 @@ class Plain:
 
 def feed(stream, texts, time_ns=None):
     stream.emit(
-        subwatch.Lines(stream.inner._run, "stderr", 1, time_ns or time.time_ns(), False, Plain, None, texts=texts)
+        subwatch.Lines(
+            stream.inner._run, "stderr", 1, time_ns or time.time_ns(), False, Plain, None, texts=texts
+        )
     )
 
 

@@ -11,15 +11,18 @@ import time
 
 import logging_loki
 import pytest
+
 from subwatch.errors import ConfigError
 from subwatch_loki import LokiHandler
 
 
 @pytest.fixture
 def logger():
-    logger = logging.Logger("app.module", logging.DEBUG)
+    logger = logging.getLogger("app.module")
+    logger.setLevel(logging.DEBUG)
     yield logger
-    for handler in logger.handlers:
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
         handler.close()
 
 
@@ -143,7 +146,9 @@ def test_a_bad_record_is_reported_and_the_connection_kept(local, server, logger,
     handler = LokiHandler(server.url, {"test": local.label})
     logger.addHandler(handler)
     logger.info("good")
-    logger.info("%d", "bad")
+    handler.handle(
+        logging.makeLogRecord({"msg": "%d", "args": ("bad",)})
+    )  # pytest listens to loggers as well
     logger.info("good again")
     handler.flush()
     assert [line for _, line, _, _ in local.entries(count=2)] == ["good", "good again"]

@@ -13,7 +13,9 @@ import time
 import zlib
 
 import pytest
+
 import subwatch
+import subwatch.testing
 from subwatch.errors import ConfigError
 from subwatch_loki import LokiSink
 
@@ -131,7 +133,7 @@ def test_equal_lines_of_parallel_runs_are_all_kept(loki, make_sink):
     for _, line, each, _ in entries:
         if line == "same":
             by_run.setdefault(each["run_id"], []).append(int(each["line"]))
-    assert [numbers for numbers in by_run.values()] == [list(range(1, 501))] * 8
+    assert list(by_run.values()) == [list(range(1, 501))] * 8
 
 
 def test_asyncio(loki, make_sink):
@@ -245,7 +247,7 @@ def test_credentials_are_never_shown(monkeypatch, caplog, capfd):
         ({"url": "http://x", "policy": "spill"}, "drop_oldest, drop_newest, block, spool"),
         ({"url": "http://x", "username": "a", "token": "b"}, "not both"),
         ({"url": "http://x", "tenant": "a\nb"}, "control character"),
-        ({"url": "http://x", "batch_bytes": 0}, "batch_bytes must be greater than 0"),
+        ({"url": "http://x", "batch_bytes": 0}, "batch_bytes must be a number greater than 0"),
     ],
 )
 def test_wrong_options_are_explained(options, message):
@@ -351,8 +353,9 @@ import os, subprocess, sys, subwatch
 from subwatch_loki import LokiSink
 sink = LokiSink({server.url!r}, labels={{"test": {local.label!r}}}, batch_seconds=60)
 def go(word):
-    subwatch.run([sys.executable, "-c", f"import sys; print({{word!r}}, file=sys.stderr)"], sinks=[sink], stderr=subprocess.DEVNULL)
-stream = sink.open(subwatch.Run(id="p", argv=(), program="p", cwd="/", host="h", tags={{}}, caller=None, parent_pid=1))
+    subwatch.run(["sh", "-c", f"echo {{word}} >&2"], sinks=[sink], stderr=subprocess.DEVNULL)
+names = dict(id="p", argv=(), program="p", cwd="/", host="h", tags={{}}, caller=None, parent_pid=1)
+stream = sink.open(subwatch.Run(**names))
 stream.emit(subwatch.Start(stream.inner._run, 1, __import__("time").time_ns()))
 go("before")
 pid = os.fork()
@@ -368,3 +371,41 @@ assert sink.close(5) == 0
     assert sorted(line for line in lines if " " not in line) == ["before", "child", "parent"]
     assert len(lines) == 10
     assert server.store.sent_twice == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"labels": "app"}, "labels must be a mapping"),
+        ({"headers": ["a"]}, "headers must be a mapping"),
+        ({"retry_max": "soon"}, "retry_max must be a number"),
+        ({"capacity": -1}, "capacity must be a positive number"),
+    ],
+)
+def test_options_of_a_wrong_kind(options, message):
+    with pytest.raises(ConfigError, match=message):
+        LokiSink("http://127.0.0.1:9", **options)
+
+
+class TestContract(subwatch.testing.SinkContract):
+    """The suite for every sink, with a Loki that takes all."""
+
+    @pytest.fixture(autouse=True)
+    def _give_server(self, server):
+        self.server = server
+
+    def make_sink(self):
+        return LokiSink(self.server.url)
+
+
+def test_a_flood_is_slowed_down_rather_than_dropped(server, lokiserver):
+    server.always = lokiserver.Fault(status=204)  # takes all without a look, which is quicker
+    lines = 100_000
+    sink = LokiSink(server.url, capacity=1_000_000)
+    text = f"import sys\nsys.stderr.write(''.join('some words of line %d\\n' % n for n in range({lines})))"
+    kept = subwatch.testing.RecordingSink()
+    kept.emit = lambda records: kept.records.append(records) if type(records) is subwatch.Exit else None
+    subwatch.run(script(text), sinks=[sink, kept], stderr=subprocess.DEVNULL)
+    assert sink.close(20) == 0
+    assert kept.exit.dropped == {}
+    assert sum(zlib.decompress(body, 31).count(b'["1') for _, body in server.requests) == lines + 2

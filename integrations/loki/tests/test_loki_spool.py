@@ -11,6 +11,7 @@ import sys
 import time
 
 import pytest
+
 import subwatch
 from subwatch_loki import LokiSink
 from subwatch_loki.__main__ import main
@@ -126,8 +127,8 @@ def test_sigkill_leaves_at_most_the_last_second_behind(make_server, loki_at, pat
 import subprocess, sys, subwatch
 from subwatch_loki import LokiSink
 sink = LokiSink({server.url!r}, spool={str(path)!r}, labels={{"test": {local.label!r}}}, batch_seconds=0.2)
-child = "import sys, time\\nfor n in range(50): print('line', n, file=sys.stderr)\\nprint('told', flush=True)\\ntime.sleep(60)"
-subwatch.run([sys.executable, "-c", child], sinks=[sink], stderr=subprocess.DEVNULL)
+child = "for n in `seq 50`; do echo line $n >&2; done; echo told; sleep 60"
+subwatch.run(["sh", "-c", child], sinks=[sink], stderr=subprocess.DEVNULL)
 """
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True)
     assert process.stdout.readline() == b"told\n"
@@ -147,7 +148,9 @@ def test_several_processes_share_a_spool(make_server, loki_at, lokiserver, path)
     local = loki_at(server.url)
     server.always = lokiserver.Fault(status=503)
     jobs = [
-        subprocess.Popen(job(server.url, path, local.label, lines=400), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        subprocess.Popen(
+            job(server.url, path, local.label, lines=400), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         for _ in range(4)
     ]
     time.sleep(1.0)
@@ -166,7 +169,9 @@ def test_another_process_delivers_ours(server, local, lokiserver, path):
     server.always = lokiserver.Fault(status=503)
     holder = LokiSink(server.url, spool=path, labels={"test": local.label}, **FAST)
     subwatch.run(["true"], sinks=[holder])
-    process = subprocess.Popen(job(server.url, path, local.label), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        job(server.url, path, local.label), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     time.sleep(1.0)
     server.always = None
     out, err = process.communicate(timeout=30)
@@ -212,7 +217,10 @@ def test_a_full_disk_costs_nothing_while_the_server_lives(server, local, path):
     command = job(server.url, path, local.label, lines=3000)
     limit = 100_000
     done = subprocess.run(
-        [sys.executable, "-c", FSIZE.format(limit=limit), *command], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", FSIZE.format(limit=limit), *command],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     left, dropped = map(int, done.stdout.split())
@@ -236,10 +244,13 @@ os.execv(sys.argv[1], sys.argv[1:])
 def test_a_full_disk_and_a_dead_server_are_counted(path):
     command = job(DEAD, path, "x", lines=20_000, batch_bytes=20_000)
     done = subprocess.run(
-        [sys.executable, "-c", FSIZE.format(limit=100_000), *command], capture_output=True, text=True, timeout=90
+        [sys.executable, "-c", FSIZE.format(limit=100_000), *command],
+        capture_output=True,
+        text=True,
+        timeout=90,
     )
     assert done.returncode == 0, done.stderr
-    left, dropped = map(int, done.stdout.split())
+    _, dropped = map(int, done.stdout.split())
     assert stored(path) > 0
     assert stored(path) + dropped == 20_002
     assert done.stderr.count("cannot be used, memory is") == 1
@@ -265,7 +276,7 @@ def test_unwelcome_batches_stay_in_the_spool(server, local, lokiserver, path, ca
     assert len(server.requests) == 1
 
 
-# -- the command --------------------------------------------------------------------------------------------------
+# -- the command ---------------------------------------------------------------------------------------------
 
 
 def command(*arguments, **variables):

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from subwatch.errors import ConfigError
-
 from subwatch_loki._options import Options, default_spool
 from subwatch_loki._sender import Sender
 from subwatch_loki._spool import Spool
@@ -65,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _say(text: str, stream: Any = None) -> None:
-    print(text, file=stream or sys.stdout)  # noqa: T201 - this is a command
+    print(text, file=stream or sys.stdout)
 
 
 def _look(path: Path) -> dict[str, dict[str, Any]]:

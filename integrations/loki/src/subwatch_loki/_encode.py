@@ -78,9 +78,13 @@ class Batch:
         return batch
 
     def lose(self, count: int) -> None:
-        """Tell the owners that `count` of these entries are lost; which ones is not known."""
+        """Tell the owners that `count` of these entries are lost; which ones is not known.
+
+        Args:
+            count: How many; minus all of them takes it back.
+        """
         for owner, number in self.parts:
-            taken = min(count, number)
+            taken = min(count, number) if count >= 0 else -number
             owner.dropped += taken
             count -= taken
 

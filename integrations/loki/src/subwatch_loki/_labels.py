@@ -8,16 +8,20 @@ label name costs the whole request (400), a metadata name without any ASCII lett
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from json.encoder import encode_basestring  # the C function, when there is one
 from typing import TYPE_CHECKING
 
 from logging_loki.emitter import LokiEmitterV1  # type: ignore[import-untyped]
 
+from subwatch.errors import ConfigError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 __all__ = ["MAX_LABELS", "label_name", "label_set", "metadata", "metadata_name"]
 
+DEFAULTS = {"service_name": "subwatch", "job": "subwatch"}
 #: Limits of a Loki with default settings (`limits_config`); sizes in bytes of UTF-8.
 MAX_LABELS = 15
 MAX_NAME = 1024
@@ -71,7 +75,7 @@ def clip(value: object, limit: int) -> str:
 
 
 def label_set(labels: Mapping[str, object]) -> tuple[dict[str, str], dict[str, str], list[str]]:
-    """Make labels valid.
+    """Add the default labels, and make all valid.
 
     Args:
         labels: Names and values as the user gave them. Empty values are left out, as Loki does.
@@ -80,10 +84,12 @@ def label_set(labels: Mapping[str, object]) -> tuple[dict[str, str], dict[str, s
         The labels to use, the ones above Loki's limit of 15 (to go into structured metadata instead), and
         what there is to say about the changes.
     """
+    if not isinstance(labels, Mapping):
+        raise ConfigError(f"loki: labels must be a mapping of names to values, not {labels!r}")
     chosen: dict[str, str] = {}
     surplus: dict[str, str] = {}
     remarks: list[str] = []
-    for name, value in labels.items():
+    for name, value in {**DEFAULTS, **labels}.items():
         text = clip("" if value is None else value, MAX_LABEL_VALUE)
         if not text:
             continue

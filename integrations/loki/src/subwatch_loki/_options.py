@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from subwatch.errors import ConfigError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 __all__ = ["Options", "default_spool"]
 
+NUMBERS = (
+    "batch_bytes",
+    "batch_seconds",
+    "retry_min",
+    "retry_max",
+    "spool_bytes",
+    "max_age",
+    "max_line_bytes",
+)
 PUSH_PATH = "/loki/api/v1/push"
 # Characters that cannot be in a header, whoever made the credentials.
 _CONTROL = {*map(chr, range(32)), "\x7f"}
@@ -22,7 +28,10 @@ _CONTROL = {*map(chr, range(32)), "\x7f"}
 
 def default_spool() -> Path:
     """Where batches are kept by default: in the user's state directory (XDG Base Directory Specification)."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    try:
+        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    except RuntimeError:
+        raise ConfigError("loki: there is no home directory, say with spool= where the spool is") from None
     return Path(state) / "subwatch" / "loki.spool"
 
 
@@ -94,6 +103,8 @@ class Options:
         if username and token:
             raise ConfigError("loki: give either a username with a password, or a token, not both")
         tenant = tenant or os.environ.get("LOKI_TENANT") or None
+        if headers is not None and not isinstance(headers, Mapping):
+            raise ConfigError(f"loki: headers must be a mapping, not {type(headers).__name__}")
         extra = {str(name): str(value) for name, value in (headers or {}).items()}
         for what, value in {"tenant": tenant, "token": token, **extra}.items():
             if value and not _CONTROL.isdisjoint(value):
@@ -111,9 +122,10 @@ class Options:
             spool=path,
             **others,  # type: ignore[arg-type]
         )
-        for name in ("batch_bytes", "batch_seconds", "retry_min", "retry_max", "spool_bytes", "max_age"):
-            if not getattr(options, name) > 0:
-                raise ConfigError(f"loki: {name} must be greater than 0, not {getattr(options, name)!r}")
+        for name in NUMBERS:
+            value = getattr(options, name)
+            if not isinstance(value, (int, float)) or not value > 0:
+                raise ConfigError(f"loki: {name} must be a number greater than 0, not {value!r}")
         return options
 
 

@@ -48,7 +48,6 @@ class Outbox:
         self._spool_reported = False
         self._spool_rests_until = 0.0
         self.closed = False
-        self.delivered = 0  # entries
         self.lost = 0  # entries, known to be
         self._reset()
 
@@ -70,17 +69,20 @@ class Outbox:
     def expect(self, owner: Owner, count: int) -> None:
         """Take over entries of an owner into the account."""
         with self.changed:
-            self._pending[owner] = self._pending.get(owner, 0) + count
+            if self.closed:
+                owner.dropped += count
+            else:
+                self._pending[owner] = self._pending.get(owner, 0) + count
 
     def put(self, batch: Batch) -> None:
         """Queue a batch; without a spool, wait until there is room."""
+        if self.closed:
+            return  # it has been counted
         if self.spool is None or not self._store(self.spool, batch):
             with self.changed:
                 self.changed.wait_for(lambda: self.closed or len(self._memory) < ROOM)
                 if not self.closed:
                     self._memory.append(batch)
-                else:
-                    self._lose(batch)
         with self.changed:
             self._signal = self._signal or not self.failing
             self.changed.notify_all()
@@ -90,12 +92,15 @@ class Outbox:
         if gone is None or batch.row is None:
             return False
         with self.changed:
+            if self.closed:
+                batch.lose(-batch.count)  # it was counted, and yet is safe
             self._ours[batch.row] = batch
             batch.body = b""
             for row, _ in gone:
                 old = self._ours.pop(row, None)
                 if old is not None:
-                    self._lose(old)
+                    old.lose(old.count)
+                    self._account(old, old.count)
         if gone:
             number = sum(count for _, count in gone)
             say(logging.WARNING, "the spool is full, its oldest %d entries are dropped", number)
@@ -114,10 +119,6 @@ class Outbox:
                 say(logging.ERROR, "the spool %s cannot be used, memory is: %s", path, error)
             self._spool_reported = True
             return None
-
-    def _lose(self, batch: Batch) -> None:
-        batch.lose(batch.count)
-        self._account(batch, batch.count)
 
     def oldest(self, besides: Batch | None = None) -> Batch | None:
         """The batch to send next; None when there is none, or when another process sends the spool's."""
@@ -165,7 +166,6 @@ class Outbox:
         (self._stuck.add if removed is None else self._stuck.discard)(row)
 
     def _account(self, batch: Batch, lost: int) -> None:
-        self.delivered += batch.count - lost
         self.lost += lost
         for owner, count in batch.parts:
             left = self._pending.get(owner, 0) - count
@@ -225,11 +225,15 @@ class Outbox:
         self.flush(None, timeout)
         with self.changed:
             self.closed = True
+            self._memory.clear()
+            for batch in self._ours.values():
+                self._account(batch, 0)
+            left = sum(self._pending.values())
+            for owner, count in self._pending.items():
+                owner.dropped += count
+            self._pending.clear()
             self.changed.notify_all()
-            kept = sum(batch.count for batch in self._ours.values())
-            left = sum(self._pending.values()) - kept
-            while self._memory:
-                self._lose(self._memory.popleft())
+        kept = sum(batch.count for batch in self._ours.values())
         if kept and self.spool is not None:
             message = "%d records stay in the spool %s for the next run or `subwatch-loki spool drain`"
             say(logging.WARNING, message, kept, self.spool.path)

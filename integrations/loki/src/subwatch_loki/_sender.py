@@ -175,7 +175,7 @@ class Sender:
         self._finish(batch, losses)
 
     def _finish(self, batch: Batch, losses: list[tuple[Batch, int]]) -> None:
-        for part, count in losses:
+        for part, count in losses if not self.outbox.closed else ():  # else all is counted already
             part.lose(count)
         self.outbox.done(batch, sum(count for _, count in losses), "refused")
         self.outbox.failing = False

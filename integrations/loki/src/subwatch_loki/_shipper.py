@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import shlex
@@ -38,14 +39,18 @@ class Shipper:
 
     def __init__(self, options: Options, labels: Mapping[str, object]) -> None:
         self.options = options
-        defaults = {"service_name": "subwatch", "job": "subwatch"}
-        chosen, self.surplus, remarks = label_set({**defaults, **labels})
+        chosen, self.surplus, remarks = label_set(labels)
         for remark in remarks:
             say(logging.WARNING, "%s", remark)
         self.sender = Sender(options)
         self._encoder = Encoder(chosen, options.batch_bytes)
         self._labels = chosen
         self._lock = threading.Lock()  # of the encoder: lines come on one thread, flushes on others
+
+    @property
+    def failing(self) -> bool:
+        """Whether nothing gets away, so that waiting for room in memory is no use."""
+        return self.sender.outbox.failing and self.options.spool is None
 
     def open(self, run: Run) -> _Stream:
         """Open the stream of one run."""
@@ -97,20 +102,24 @@ class Shipper:
         extra = 40 + max(map(len, tails.values()))
         step = self._encoder.step(lines.size, count, extra)
         self.sender.outbox.expect(owner, count)
-        texts, times, numbers = lines.texts, lines.times, lines.numbers
-        tail = map(tails.__getitem__, lines.levels)
+        texts, numbers = lines.texts, lines.numbers
+        ends = map(tails.__getitem__, lines.levels)
         for start in range(0, count, step):
             part = slice(start, start + step)
             with self._lock:
-                shift = self._encoder.shift(times[start])
-                stamps = [stamp + shift for stamp in times[part]] if shift else times[part]
+                first = lines.time_ns + start
+                first += self._encoder.shift(first)
                 entries = [
                     f'["{stamp}",{text},{{"line":"{number}"{end}'
                     for stamp, text, number, end in zip(
-                        stamps, map(encode_basestring, texts[part]), numbers[part], tail, strict=False
+                        itertools.count(first),
+                        map(encode_basestring, texts[part]),
+                        numbers[part],
+                        ends,
+                        strict=False,
                     )
                 ]
-                batch = self._encoder.add(owner, entries, len(entries), stamps[0], stamps[-1])
+                batch = self._encoder.add(owner, entries, len(entries), first, first + len(entries) - 1)
             self._pass(batch)
 
     def _pass(self, batch: Batch | None) -> None:

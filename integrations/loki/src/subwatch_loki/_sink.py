@@ -49,6 +49,8 @@ class LokiSink(Background):
         capacity: Bytes of lines to hold in memory while the server cannot take them.
         policy: What to do when these are full: ``"drop_oldest"``, ``"drop_newest"``, ``"block"`` (see
             `subwatch.sinks.Background`), or ``"spool"``: keep every batch on disk until it is delivered.
+            While all is well, a child that writes faster than lines can be sent is slowed down before any is
+            dropped.
         spool: File of the spool, which implies ``policy="spool"``. Default with that policy:
             ``$XDG_STATE_HOME/subwatch/loki.spool``. Several processes may share it.
         spool_bytes: Size of the spool; above it the oldest batches are dropped and counted.
@@ -122,6 +124,7 @@ class LokiSink(Background):
             capacity=capacity,
             # The disk is quick: the caller waits for it rather than to lose what the spool is there to keep.
             policy="block" if options.spool else policy,  # type: ignore[arg-type]
+            patience=1.0,
             flush_timeout=flush_timeout,
             name=name,
         )
