@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ._plugins import sink
 from ._popen import Popen, run
-from ._watch import Watch, configure
+from ._watch import Watch, add_sink, configure
 from .errors import ConfigError, SinkLoadError, SinkNotFound, SubwatchError
 from .records import Caller, Exit, Line, Lines, Progress, Run, Start, Usage
 
@@ -36,6 +36,7 @@ __all__ = [
     "SubwatchError",
     "Usage",
     "Watch",
+    "add_sink",
     "configure",
     "run",
     "sink",

@@ -111,6 +111,7 @@ class Monitor:
         name = type(error).__name__
         text = self.redactor.text(str(error))
         self._emit_exit(reason="spawn_failed", returncode=None, drained=True, usage=None, now=now, error=(text, name))
+        error.subwatch_exit = self.exit  # type: ignore[attr-defined]
         self.close()
 
     def data(self, name: str, data: bytes) -> None:
@@ -211,7 +212,12 @@ class Monitor:
             self._release(self.options["flush_timeout"])
 
     def annotate(self, error: BaseException) -> None:
-        """Add the last lines to an exception, redacted, so that a bare traceback says why (PEP 678)."""
+        """Add the last lines to an exception, redacted, so that a bare traceback says why (PEP 678).
+
+        Its attribute ``subwatch_exit`` is the exit record, for whoever wants to know more.
+        """
+        if self.exit is not None:
+            error.subwatch_exit = self.exit  # type: ignore[attr-defined]
         tail: Sequence[Line] = self.exit.tail if self.exit is not None else self._session.tail()
         if tail:
             text = "\n".join(f"  {line.text}" for line in tail)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .processors import Redactor
     from .sinks import Sink, SinkLike
 
-__all__ = ["Watch", "configure", "default_watch"]
+__all__ = ["Watch", "add_sink", "configure", "default_watch"]
 
 
 class Watch:
@@ -143,6 +143,7 @@ class Watch:
                 release = partial(close_sinks, mine)
         else:
             sinks = self._own_sinks()
+        sinks += _added
         if backlog is not None:
             sinks = (*sinks, backlog)
         return _build.monitor(options, self._redactor[1], sinks, keywords, raises, release)
@@ -196,6 +197,23 @@ def configure(**options: Unpack[Options]) -> None:
         _default = before
         raise
     before.close()
+
+
+_added: tuple[Sink, ...] = ()
+
+
+def add_sink(sink: Sink) -> None:
+    """Add a sink to every run of this process, besides those that the run has anyway.
+
+    For frameworks that switch watching on for their users; the user goes on to choose sinks by ``sinks=``,
+    a `Watch` and `configure`, which this leaves alone. Whoever adds a sink closes it.
+
+    Args:
+        sink: A sink object; adding it again does nothing.
+    """
+    global _added  # noqa: PLW0603 - for the whole process, as `configure`
+    if sink not in _added:
+        _added = (*_added, sink)
 
 
 def default_watch() -> Watch:

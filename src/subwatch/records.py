@@ -280,8 +280,11 @@ class Lines:
             self.size = sum(map(len, texts or ()))
 
     def _open(self) -> list[str]:
-        assert self._block is not None
-        texts, self._endings, self._levels = self._reader.texts(self._block)
+        block = self._block
+        if block is None:  # another thread has opened it meanwhile
+            assert self._texts is not None
+            return self._texts
+        texts, self._endings, self._levels = self._reader.texts(block)
         self._texts = texts
         self._count = len(texts)
         self._block = None
@@ -339,7 +342,8 @@ class Lines:
         count = self._count
         if count < 0:
             block = self._block
-            assert block is not None
+            if block is None:  # another thread has opened it meanwhile
+                return self._count
             count = block.count(b"\n")
             if b"\r" in block:
                 count += block.count(b"\r") - block.count(b"\r\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._integration import SubwatchIntegration
 from ._sink import SentrySink
 
-__all__ = ["SentrySink"]
+__all__ = ["SentrySink", "SubwatchIntegration"]
