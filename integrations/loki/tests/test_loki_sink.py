@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import logging
 import os
+import pathlib
+import re
 import subprocess
 import sys
 import threading
@@ -409,3 +412,33 @@ def test_a_flood_is_slowed_down_rather_than_dropped(server, lokiserver):
     assert sink.close(20) == 0
     assert kept.exit.dropped == {}
     assert sum(zlib.decompress(body, 31).count(b'["1') for _, body in server.requests) == lines + 2
+
+
+def test_the_readme_lists_every_option():
+    text = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
+    table = text.split("## Options")[1].split("##")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    options = list(inspect.signature(LokiSink).parameters)
+    assert sorted(named) == sorted(options)
+
+
+def test_on_the_command_line(loki):
+    sink = f"loki:url={loki.url},batch_seconds=5,labels={{test='{loki.label}'}}"
+    if loki.tenant:
+        sink += f",tenant={loki.tenant}"
+    command = [
+        sys.executable,
+        "-m",
+        "subwatch",
+        "run",
+        "--sink",
+        sink,
+        "--",
+        "sh",
+        "-c",
+        "echo hello >&2; exit 3",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (3, "hello\n")
+    assert [line for _, line, _, _ in loki.entries(count=3)][1] == "hello"
