@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import os
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from opentelemetry.sdk._logs import LoggerProvider
@@ -18,7 +21,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from subwatch.records import INFO, WARNING, Caller, Exit, Lines, Run, Start, Usage
-from subwatch_opentelemetry import OpenTelemetrySink
+from subwatch_opentelemetry import OpenTelemetrySink, SubwatchInstrumentor
 
 
 class _Reader:
@@ -124,6 +127,11 @@ class Memory:
             for metric in scope.metrics
         }
 
+    @staticmethod
+    def traceparent(span):
+        place = span.get_span_context()
+        return f"00-{place.trace_id:032x}-{place.span_id:016x}-{place.trace_flags:02x}"
+
     def shutdown(self):
         self.tracer_provider.shutdown()
         self.logger_provider.shutdown()
@@ -148,6 +156,27 @@ def _make_memory():
     yield make
     for sdk in made:
         sdk.shutdown()
+
+
+@pytest.fixture(name="instrumented")
+def _instrumented(memory):
+    before = dict(vars(subprocess.Popen))
+    SubwatchInstrumentor().instrument(**memory.providers)
+    yield memory
+    if SubwatchInstrumentor().is_instrumented_by_opentelemetry:
+        SubwatchInstrumentor().uninstrument()
+    assert dict(vars(subprocess.Popen)) == before
+
+
+@pytest.fixture(scope="session", name="collector")
+def _collector():
+    """The module `otlp_collector` beside this one."""
+    spec = importlib.util.spec_from_file_location(
+        "otlp_collector", Path(__file__).with_name("otlp_collector.py")
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(name="Child")
