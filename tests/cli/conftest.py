@@ -15,7 +15,9 @@ CLI = [sys.executable, "-m", "subwatch"]
 
 
 def _terminal_class():
-    spec = importlib.util.spec_from_file_location("subwatch_tests_terminal", Path(__file__).parent / "terminal.py")
+    spec = importlib.util.spec_from_file_location(
+        "subwatch_tests_terminal", Path(__file__).parent / "terminal.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.Terminal
@@ -30,7 +32,11 @@ def terminal():
 @pytest.fixture
 def environment(tmp_path):
     """An environment in which nothing is set that could change what the tool does."""
-    kept = {name: os.environ[name] for name in ("PATH", "COVERAGE_PROCESS_START", "VIRTUAL_ENV") if name in os.environ}
+    kept = {
+        name: os.environ[name]
+        for name in ("PATH", "COVERAGE_PROCESS_START", "VIRTUAL_ENV")
+        if name in os.environ
+    }
     return {**kept, "HOME": str(tmp_path), "LANG": "C.UTF-8"}
 
 
@@ -43,7 +49,12 @@ def cli(environment, tmp_path):
         options.setdefault("capture_output", True)
         options.setdefault("stdin", subprocess.DEVNULL)
         return subprocess.run(
-            [*CLI, *map(str, arguments)], text=True, timeout=30, env={**environment, **(env or {})}, check=False, **options
+            [*CLI, *map(str, arguments)],
+            text=True,
+            timeout=30,
+            env={**environment, **(env or {})},
+            check=False,
+            **options,
         )
 
     return call
@@ -55,8 +66,16 @@ def start(environment, tmp_path):
     started = []
 
     def call(*arguments, env=None, **options):
-        options = {"cwd": tmp_path, "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        process = subprocess.Popen([*CLI, *map(str, arguments)], text=True, env={**environment, **(env or {})}, **options)
+        options = {
+            "cwd": tmp_path,
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            **options,
+        }
+        process = subprocess.Popen(
+            [*CLI, *map(str, arguments)], text=True, env={**environment, **(env or {})}, **options
+        )
         started.append(process)
         return process
 

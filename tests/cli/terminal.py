@@ -23,10 +23,20 @@ class Terminal:
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
         self.resize(rows, columns)
-        environment = {"PATH": os.environ["PATH"], "TERM": "xterm-256color", "HOME": "/nonexistent", "LANG": "C.UTF-8"}
+        environment = {
+            "PATH": os.environ["PATH"],
+            "TERM": "xterm-256color",
+            "HOME": "/nonexistent",
+            "LANG": "C.UTF-8",
+        }
         # setsid -c: a session with this terminal in control, as a login gives it
         self.process = subprocess.Popen(
-            ["setsid", "-c", *command], stdin=slave, stdout=slave, stderr=slave, env={**environment, **(env or {})}, cwd=cwd
+            ["setsid", "-c", *command],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={**environment, **(env or {})},
+            cwd=cwd,
         )
         os.close(slave)
 
@@ -90,7 +100,10 @@ class Terminal:
 
     def cells(self):
         """The screen with its colours and attributes."""
-        return [[self.screen.buffer[row][column] for column in range(self.screen.columns)] for row in range(self.screen.lines)]
+        return [
+            [self.screen.buffer[row][column] for column in range(self.screen.columns)]
+            for row in range(self.screen.lines)
+        ]
 
 
 def session(leader):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -21,14 +22,19 @@ def wrapper(request):
 
 @pytest.fixture
 def shell(terminal, tmp_path):
-    with terminal(["bash", "--norc", "--noprofile", "-i"], env={"PS1": "$ "}, rows=50, columns=150, cwd=tmp_path) as term:
+    with terminal(
+        ["bash", "--norc", "--noprofile", "-i"], env={"PS1": "$ "}, rows=50, columns=150, cwd=tmp_path
+    ) as term:
         term.wait_for("$")
         yield term
 
 
-def settle(term, marker=iter(range(10**6))):
+MARKERS = itertools.count()
+
+
+def settle(term):
     """Have the shell say a word, so that everything before it was done."""
-    word = f"done{next(marker)}"
+    word = f"done{next(MARKERS)}"
     term.send(f"echo {word[:4]}'{word[4:]}'\n")
     term.wait_for(f"\n{word}")
 
@@ -110,7 +116,9 @@ def test_ctrl_c_ends_a_loop_of_the_shell(shell, wrapper):
 
 
 def test_ctrl_c_that_the_command_survives(shell, wrapper):
-    script = "import signal, time; n = []; signal.signal(2, lambda *a: n.append(1)); print('begun', flush=True)"
+    script = (
+        "import signal, time; n = []; signal.signal(2, lambda *a: n.append(1)); print('begun', flush=True)"
+    )
     script += "; [time.sleep(0.05) for _ in range(30)]; print(len(n), 'signals')"
     shell.send(f'{wrapper} {sys.executable} -c "{script}"; echo status $?\n')
     shell.wait_for("\nbegun")
@@ -167,6 +175,9 @@ def test_the_terminal_goes_away(terminal, wrapper, tmp_path):
         term.send(f"{wrapper} sh -c 'echo begun >&2; exec sleep {mark}'\n")
         term.wait_for("\nbegun")
     deadline = time.monotonic() + 10
-    while subprocess.run(["pgrep", "-f", f"sleep {mark}"], stdout=subprocess.DEVNULL, check=False).returncode == 0:
+    while (
+        subprocess.run(["pgrep", "-f", f"sleep {mark}"], stdout=subprocess.DEVNULL, check=False).returncode
+        == 0
+    ):
         assert time.monotonic() < deadline, "the command is still there"
         time.sleep(0.1)

@@ -75,7 +75,17 @@ def test_quiet_shows_all_of_a_failure(cli):
 
 def test_quiet_keeps_the_order(cli):
     script = "for i in 1 2 3; do echo out$i; sleep 0.05; echo err$i >&2; sleep 0.05; done; exit 1"
-    done = cli("run", "-q", "--", "sh", "-c", script, capture_output=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = cli(
+        "run",
+        "-q",
+        "--",
+        "sh",
+        "-c",
+        script,
+        capture_output=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     assert done.stdout.split()[:6] == ["out1", "err1", "out2", "err2", "out3", "err3"]
 
 
@@ -87,7 +97,9 @@ def test_quiet_still_makes_records(cli, records, tmp_path):
 def test_quiet_is_bounded_and_private(start, tmp_path):
     """400 MB of output: little memory, a temporary file that only we can read, and a count of what is left out."""
     script = "head -c 400000000 /dev/zero | tr '\\0' x; sleep 2; exit 1"
-    process = start("run", "--quiet", "--", "sh", "-c", script, env={"TMPDIR": str(tmp_path)}, stdout=subprocess.DEVNULL)
+    process = start(
+        "run", "--quiet", "--", "sh", "-c", script, env={"TMPDIR": str(tmp_path)}, stdout=subprocess.DEVNULL
+    )
     time.sleep(0.5)
     deadline = time.monotonic() + 20
     spools = []
@@ -110,7 +122,9 @@ def test_quiet_is_bounded_and_private(start, tmp_path):
 
 
 def test_json(cli, records, tmp_path):
-    done = cli("run", "--json", "r.jsonl", "--tag", "app=x", "--watch-stdout", "--", "sh", "-c", f"{BOTH}; exit 3")
+    done = cli(
+        "run", "--json", "r.jsonl", "--tag", "app=x", "--watch-stdout", "--", "sh", "-c", f"{BOTH}; exit 3"
+    )
     assert (done.stdout, done.stderr) == ("out1\nout2\n", "err1\nerr2\n")
     found = records(tmp_path / "r.jsonl")
     assert [record["event"] for record in found] == ["start", *["line"] * 4, "exit"]
@@ -147,13 +161,32 @@ def test_log_to_a_file(cli, tmp_path):
 
 @pytest.mark.parametrize("options", [["--log", "-"], ["--sink", "logging"]])
 def test_log_to_stderr_takes_the_place_of_the_lines(cli, options):
-    done = cli("run", *options, "--log-format", "%(levelname)s %(message)s", "--", "sh", "-c", "echo once >&2; echo out")
+    done = cli(
+        "run",
+        *options,
+        "--log-format",
+        "%(levelname)s %(message)s",
+        "--",
+        "sh",
+        "-c",
+        "echo once >&2; echo out",
+    )
     assert done.stdout == "out\n"
     assert re.fullmatch(r"INFO sh: once\nINFO sh exited with code 0 after [\d.]+ s\n", done.stderr)
 
 
 def test_log_level(cli):
-    done = cli("run", "--log", "-", "--log-level", "warning", "--", "sh", "-c", "echo fine >&2; echo 'warning: low' >&2")
+    done = cli(
+        "run",
+        "--log",
+        "-",
+        "--log-level",
+        "warning",
+        "--",
+        "sh",
+        "-c",
+        "echo fine >&2; echo 'warning: low' >&2",
+    )
     assert "fine" not in done.stderr
     assert "warning: low" in done.stderr
 
@@ -161,7 +194,9 @@ def test_log_level(cli):
 def test_log_that_cannot_be_written_is_said(cli):
     done = cli("run", "--log", "/dev/full", "--", "sh", "-c", "echo one >&2")
     assert done.returncode == 0
-    assert done.stderr == "one\nsubwatch: 2 records could not be logged to /dev/full: No space left on device\n"
+    assert (
+        done.stderr == "one\nsubwatch: 2 records could not be logged to /dev/full: No space left on device\n"
+    )
 
 
 # -- sinks that fail --------------------------------------------------------------------------------------
@@ -197,7 +232,9 @@ class Raises:
 def test_a_dead_backend_costs_the_flush_timeout_at_most(cli, plugin):
     env = plugin(DEAD, dead="Dead")
     begun = time.monotonic()
-    done = cli("run", "--sink", "dead", "--flush-timeout", "1s", "--", "sh", "-c", "echo said >&2; exit 5", env=env)
+    done = cli(
+        "run", "--sink", "dead", "--flush-timeout", "1s", "--", "sh", "-c", "echo said >&2; exit 5", env=env
+    )
     took = time.monotonic() - begun
     assert done.returncode == 5
     assert done.stderr == "said\nsubwatch: 3 records did not reach dead\n"
@@ -213,7 +250,18 @@ def test_a_dead_backend_does_not_delay_the_start(start, plugin):
 
 
 def test_whoever_interrupts_the_wait_for_a_backend_need_not_wait(start, plugin):
-    process = start("run", "--sink", "dead", "--flush-timeout", "20", "--", "sh", "-c", "echo x; exit 5", env=plugin(DEAD, dead="Dead"))
+    process = start(
+        "run",
+        "--sink",
+        "dead",
+        "--flush-timeout",
+        "20",
+        "--",
+        "sh",
+        "-c",
+        "echo x; exit 5",
+        env=plugin(DEAD, dead="Dead"),
+    )
     process.stdout.readline()
     time.sleep(1)
     process.send_signal(signal.SIGINT)
@@ -240,7 +288,17 @@ def test_an_unreachable_server(cli):
     """The Loki sink, where it is installed, has nobody to talk to."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    done = cli("run", "--sink", f"loki:url={url}", "--flush-timeout", "0.5", "--", "sh", "-c", "echo said >&2; exit 6")
+    done = cli(
+        "run",
+        "--sink",
+        f"loki:url={url}",
+        "--flush-timeout",
+        "0.5",
+        "--",
+        "sh",
+        "-c",
+        "echo said >&2; exit 6",
+    )
     assert done.returncode in (6, 125)
     if done.returncode == 125:
         assert "pip install subwatch-loki" in done.stderr
@@ -256,7 +314,17 @@ def test_a_daemon_that_the_command_starts_lives_on(cli, tmp_path, options):
     log = tmp_path / "stderr"
     begun = time.monotonic()
     with log.open("w") as error:
-        done = cli("run", *options, "--", "sh", "-c", script, capture_output=False, stdout=subprocess.DEVNULL, stderr=error)
+        done = cli(
+            "run",
+            *options,
+            "--",
+            "sh",
+            "-c",
+            script,
+            capture_output=False,
+            stdout=subprocess.DEVNULL,
+            stderr=error,
+        )
     assert done.returncode == 0
     assert time.monotonic() - begun < 0.9
     deadline = time.monotonic() + 10
@@ -268,12 +336,24 @@ def test_a_daemon_that_the_command_starts_lives_on(cli, tmp_path, options):
 
 
 def test_drain_waits_for_what_comes_late(cli, records, tmp_path):
-    done = cli("run", "--drain", "5", "--json", "r.jsonl", "--", "sh", "-c", "(sleep 0.5; echo late >&2) & echo early >&2")
+    done = cli(
+        "run",
+        "--drain",
+        "5",
+        "--json",
+        "r.jsonl",
+        "--",
+        "sh",
+        "-c",
+        "(sleep 0.5; echo late >&2) & echo early >&2",
+    )
     assert done.stderr == "early\nlate\n"
     assert [record.get("text") for record in records(tmp_path / "r.jsonl")[1:-1]] == ["early", "late"]
 
 
 def test_nobody_reads_stderr(environment):
     line = f"{sys.executable} -m subwatch run -- sh -c 'trap \"\" PIPE; while echo x >&2; do :; done; exit 9' 2>&1 | head -1; echo ${{PIPESTATUS[@]}}"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment, timeout=30, check=False)
+    done = subprocess.run(
+        ["bash", "-c", line], capture_output=True, text=True, env=environment, timeout=30, check=False
+    )
     assert done.stdout == "x\n9 0\n"

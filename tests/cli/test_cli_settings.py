@@ -77,15 +77,17 @@ def test_a_file_can_be_named(tags, write, tmp_path):
     assert tags(env={"SUBWATCH_CONFIG": str(tmp_path / "other.toml")}) == {"from": "named"}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_a_file_of_another_user_is_not_taken(cli, write, tmp_path):
+def test_a_file_of_another_user_is_not_taken(write, tmp_path, monkeypatch):
+    from subwatch._cli._config import find
+
     write("quiet = true")
-    os.chown(tmp_path / "subwatch.toml", 12345, -1)
-    done = cli("run", "--", "echo", "said")
-    assert done.stdout == "said\n"
-    path = tmp_path / "subwatch.toml"
-    assert done.stderr == f"subwatch: {path} is not used: it belongs to another user; to use it, say --config {path}\n"
-    assert cli("run", "--config", path, "--", "echo", "said").stdout == ""
+    path, remarks = tmp_path / "subwatch.toml", []
+    assert find(tmp_path, remarks) == path
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    if path.stat().st_uid == 0:
+        os.chown(path, 12345, -1)  # root's files are taken by everybody
+    assert find(tmp_path, remarks) is None
+    assert remarks == [f"{path} is not used: it belongs to another user; to use it, say --config {path}"]
 
 
 def test_options_of_sinks_come_from_all_three(cli, write, records, tmp_path):
@@ -109,7 +111,7 @@ def test_options_of_sinks_come_from_all_three(cli, write, records, tmp_path):
         ("timeout = true\n", "line 1: timeout takes a time"),
         ("quiet = 'perhaps'\n", "line 1: quiet takes true or false; 'perhaps' is not that"),
         ("tail = 1.5\n", "line 1: tail takes a whole number, 0 or more"),
-        ("\n[tags]\na = 1\n", "line 2: tags takes a table of texts such as { app = \"backup\" }"),
+        ("\n[tags]\na = 1\n", 'line 2: tags takes a table of texts such as { app = "backup" }'),
         ("sinks = 3\n", "line 1: sinks takes a list of texts"),
         ("stop_on = '('\n", "line 1: stop_on takes a regular expression; '(' is none: missing )"),
         ("encoding = 'klingon'\n", "line 1: encoding takes the name of an encoding"),
@@ -128,17 +130,31 @@ def test_errors_in_a_file_name_the_file_the_line_and_the_cure(cli, write, tmp_pa
 
 
 def test_errors_in_pyproject_name_the_right_line(cli, write, tmp_path):
-    write('[project]\ntimeout = 3\n\n[tool.subwatch]\n# so\ntimeout = "x"\n[tool.other]\ntimeout = 3\n', "pyproject.toml")
-    assert cli("run", "--", "true").stderr.startswith(f"subwatch: {tmp_path / 'pyproject.toml'}, line 6: timeout takes a time")
+    write(
+        '[project]\ntimeout = 3\n\n[tool.subwatch]\n# so\ntimeout = "x"\n[tool.other]\ntimeout = 3\n',
+        "pyproject.toml",
+    )
+    assert cli("run", "--", "true").stderr.startswith(
+        f"subwatch: {tmp_path / 'pyproject.toml'}, line 6: timeout takes a time"
+    )
 
 
 @pytest.mark.parametrize(
     ("env", "message"),
     [
         ({"SUBWATCH_GRACE": "long"}, "subwatch: variable SUBWATCH_GRACE takes a time such as"),
-        ({"SUBWATCH_TAGS": "novalue"}, "subwatch: variable SUBWATCH_TAGS takes NAME=VALUE; 'novalue' is not that"),
-        ({"SUBWATCH_SINKS": "'open"}, "subwatch: variable SUBWATCH_SINKS cannot be split into words: No closing quotation"),
-        ({"SUBWATCH_PTY": "maybe"}, "subwatch: variable SUBWATCH_PTY takes true, false or 'auto'; 'maybe' is not that"),
+        (
+            {"SUBWATCH_TAGS": "novalue"},
+            "subwatch: variable SUBWATCH_TAGS takes NAME=VALUE; 'novalue' is not that",
+        ),
+        (
+            {"SUBWATCH_SINKS": "'open"},
+            "subwatch: variable SUBWATCH_SINKS cannot be split into words: No closing quotation",
+        ),
+        (
+            {"SUBWATCH_PTY": "maybe"},
+            "subwatch: variable SUBWATCH_PTY takes true, false or 'auto'; 'maybe' is not that",
+        ),
     ],
 )
 def test_errors_in_variables_name_them(cli, env, message):
@@ -150,7 +166,10 @@ def test_errors_in_variables_name_them(cli, env, message):
 def test_a_misspelt_variable_is_remarked(cli):
     done = cli("run", "--", "true", env={"SUBWATCH_TIMEUOT": "3", "SUBWATCH_TEST_CACHE": "x"})
     assert done.returncode == 0
-    assert done.stderr == "subwatch: variable SUBWATCH_TIMEUOT means nothing to subwatch: did you mean SUBWATCH_TIMEOUT?\n"
+    assert (
+        done.stderr
+        == "subwatch: variable SUBWATCH_TIMEUOT means nothing to subwatch: did you mean SUBWATCH_TIMEOUT?\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -178,6 +197,8 @@ def test_errors_on_the_command_line_start_nothing(cli, arguments, message):
 
 
 def test_credentials_are_not_shown_in_errors(cli):
-    done = cli("run", "--sink", "jsonlines:path=x,password", "--sink", "loki:token=hunter2,oops", "--", "true")
+    done = cli(
+        "run", "--sink", "jsonlines:path=x,password", "--sink", "loki:token=hunter2,oops", "--", "true"
+    )
     assert done.returncode == 125
     assert "hunter2" not in done.stderr

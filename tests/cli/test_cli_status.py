@@ -105,7 +105,9 @@ def test_options_of_the_command_are_its_own(cli):
     assert cli("run", "--", "printf", "%s ", "--", "--json").stdout == "-- --json "
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT"])
+@pytest.mark.parametrize(
+    "name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT"]
+)
 @pytest.mark.parametrize("tree", [[], ["--tree"]], ids=["group", "tree"])
 def test_each_signal_is_passed_on_once(start, name, tree):
     process = start("run", *tree, "--", sys.executable, "-c", COUNT, name, start_new_session=True)

@@ -144,7 +144,9 @@ def test_a_shell_within(terminal):
 
     bash wants the terminal that controls its session as stderr, or none (``--no-pty``): then it opens /dev/tty.
     """
-    with terminal([*CLI[:-1], "--no-pty", "--", "bash", "--norc", "--noprofile", "-i"], env={"PS1": "in$ "}) as term:
+    with terminal(
+        [*CLI[:-1], "--no-pty", "--", "bash", "--norc", "--noprofile", "-i"], env={"PS1": "in$ "}
+    ) as term:
         term.wait_for("in$")
         term.send("sleep 30\n")
         term.read(0.5)
@@ -168,7 +170,11 @@ def test_a_pager(both, tmp_path):
         term.send("q")
 
     same(both(["less", str(tmp_path / "text")], play, env={"LESS": "-X"}))
-    same(both(["sh", "-c", f"cat {tmp_path}/text | less; echo back; sleep 0.3; stty -a | grep -w icanon"], play))
+    same(
+        both(
+            ["sh", "-c", f"cat {tmp_path}/text | less; echo back; sleep 0.3; stty -a | grep -w icanon"], play
+        )
+    )
 
 
 def test_head_ends_the_command(both):
@@ -193,7 +199,15 @@ def test_pty_where_stderr_is_no_terminal(cli):
 
 def test_messages_wait_for_the_end_of_the_display(terminal):
     """A sink that fails does not write into a progress bar."""
-    command = [*CLI[:-1], "--json", "/dev/full", "--", "sh", "-c", "printf '10%%\\r' >&2; sleep 0.3; printf '20%%\\r' >&2; sleep 0.3; echo done >&2"]
+    command = [
+        *CLI[:-1],
+        "--json",
+        "/dev/full",
+        "--",
+        "sh",
+        "-c",
+        "printf '10%%\\r' >&2; sleep 0.3; printf '20%%\\r' >&2; sleep 0.3; echo done >&2",
+    ]
     with terminal(command) as term:
         assert term.finish() == 0
     lines = term.text().splitlines()

@@ -43,7 +43,10 @@ def test_version(cli):
     assert cli("--version").stdout == f"subwatch {version('subwatch')}\n"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], [], ["run", "--help"], ["sinks", "--help"], ["demo", "--help"], ["completion", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], [], ["run", "--help"], ["sinks", "--help"], ["demo", "--help"], ["completion", "--help"]],
+)
 def test_help_fits_and_is_complete(cli, arguments):
     done = cli(*arguments)
     assert (done.returncode, done.stderr) == (0, "")
@@ -55,10 +58,23 @@ def test_help_names_every_option_of_the_library(cli):
     from subwatch._options import DEFAULTS
 
     # what takes Python objects is for use in code
-    in_code = {"on_line", "on_error", "levels", "default_level", "ceiling", "recognizers", "max_line", "partial_delay"}
+    in_code = {
+        "on_line",
+        "on_error",
+        "levels",
+        "default_level",
+        "ceiling",
+        "recognizers",
+        "max_line",
+        "partial_delay",
+    }
     text = cli("run", "--help").stdout
     renamed = {"sinks": "--sink", "tags": "--tag", "record_encoding": "--encoding"}
-    missing = [name for name in DEFAULTS.keys() - in_code if renamed.get(name, "--" + name.replace("_", "-")) not in text]
+    missing = [
+        name
+        for name in DEFAULTS.keys() - in_code
+        if renamed.get(name, "--" + name.replace("_", "-")) not in text
+    ]
     assert missing == []
 
 
@@ -134,7 +150,9 @@ def test_demo(cli):
 
 
 def test_demo_leaves_nothing_behind_after_ctrl_c(terminal, tmp_path):
-    with terminal([sys.executable, "-m", "subwatch", "demo", "--plain"], env={"TMPDIR": str(tmp_path)}) as term:
+    with terminal(
+        [sys.executable, "-m", "subwatch", "demo", "--plain"], env={"TMPDIR": str(tmp_path)}
+    ) as term:
         term.wait_for("kB (")
         term.send("\x03")
         assert term.finish() == 130
@@ -178,7 +196,9 @@ CASES = [
 def test_completion_in_bash(script, shell_environment, words, expected):
     quoted = " ".join(f"'{word}'" for word in words)
     line = f'source {script("bash")}; COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _subwatch; printf "%s\\n" "${{COMPREPLY[@]}}"'
-    done = subprocess.run(["bash", "--norc", "-c", line], capture_output=True, text=True, env=shell_environment, check=True)
+    done = subprocess.run(
+        ["bash", "--norc", "-c", line], capture_output=True, text=True, env=shell_environment, check=True
+    )
     assert done.stderr == ""
     assert expected <= set(done.stdout.split())
 
@@ -195,7 +215,11 @@ def test_completion_in_fish(script, shell_environment, words, expected):
 
 @pytest.mark.parametrize(("words", "expected"), [case for case in CASES if case[0][-1]])
 def test_completion_in_zsh(script, shell_environment, terminal, words, expected):
-    with terminal(["zsh", "-f", "-i"], env={**shell_environment, "PS1": "z> ", "ZDOTDIR": os.fspath(script("zsh").parent)}, columns=120) as term:
+    with terminal(
+        ["zsh", "-f", "-i"],
+        env={**shell_environment, "PS1": "z> ", "ZDOTDIR": os.fspath(script("zsh").parent)},
+        columns=120,
+    ) as term:
         term.wait_for("z>")
         term.send(f"autoload -U compinit; compinit -u -D; source {script('zsh')}; clear; echo load''ed\n")
         term.wait_for(lambda: "loaded\n" in term.text() + "\n" and "compinit" not in term.text())

@@ -41,7 +41,9 @@ def _kind(action: argparse.Action) -> str:
 
 
 def _short(action: argparse.Action) -> str:
-    return _plain((action.help or "").partition(";")[0].partition(" (")[0].partition(":")[0].replace("%%", "%"))
+    return _plain(
+        (action.help or "").partition(";")[0].partition(" (")[0].partition(":")[0].replace("%%", "%")
+    )
 
 
 def _plain(text: str) -> str:
@@ -98,7 +100,9 @@ def _bash(subcommands: dict[str, _Words], _: dict[str, str]) -> str:
     values = []
     for action in valued:
         kind = _kind(action)
-        words = {"file": "-f", "sink": '-W "$(subwatch sinks --names 2> /dev/null)"', "": ""}.get(kind, f"-W '{kind}'")
+        words = {"file": "-f", "sink": '-W "$(subwatch sinks --names 2> /dev/null)"', "": ""}.get(
+            kind, f"-W '{kind}'"
+        )
         reply = f'COMPREPLY=($(compgen {words} -- "$cur"))' if words else ":"
         values.append(f"        {' | '.join(action.option_strings)}) {reply}; return ;;")
     options = []
@@ -126,7 +130,8 @@ _subwatch_sinks() {
 _subwatch() {
   local curcontext=$curcontext state line
   typeset -A opt_args
-  _arguments -C '(- *)--help[show help]' '(- *)--version[show the version]' '1: :->subcommand' '*:: :->arguments'
+  _arguments -C '(- *)--help[show help]' '(- *)--version[show the version]' \\
+    '1: :->subcommand' '*:: :->arguments'
   case $state in
     subcommand)
       local -a subcommands
@@ -152,7 +157,9 @@ def _zsh(subcommands: dict[str, _Words], helps: dict[str, str]) -> str:
             value = f":{_plain(str(action.metavar))}:{does}" if action.nargs != 0 else ""
             many = "*" if isinstance(action, argparse._AppendAction) else ""
             lines += [f"'{many}{flag}[{_short(action)}]{value}'" for flag in action.option_strings]
-        choices = next((action.choices for action in actions if not action.option_strings and action.choices), None)
+        choices = next(
+            (action.choices for action in actions if not action.option_strings and action.choices), None
+        )
         if choices:
             lines.append(f"'1:shell:({' '.join(choices)})'")
         if name == "run":
@@ -168,17 +175,28 @@ def _zsh(subcommands: dict[str, _Words], helps: dict[str, str]) -> str:
 
 def _fish(subcommands: dict[str, _Words], helps: dict[str, str]) -> str:
     lines = ["# fish completion for subwatch", "complete -c subwatch -f"]
-    lines += [f"complete -c subwatch -n __fish_use_subcommand -a {name} -d '{helps[name]}'" for name in subcommands]
+    lines += [
+        f"complete -c subwatch -n __fish_use_subcommand -a {name} -d '{helps[name]}'" for name in subcommands
+    ]
     for name, actions in subcommands.items():
         here = f"complete -c subwatch -n '__fish_seen_subcommand_from {name}'"
         for action in _options(actions):
             kind = _kind(action)
             value = {"file": " -r -F", "sink": " -x -a '(subwatch sinks --names 2> /dev/null)'", "": " -x"}
             takes = value.get(kind, f" -x -a '{kind}'") if action.nargs != 0 else ""
-            flags = "".join(f" -l {flag[2:]}" if flag.startswith("--") else f" -s {flag[1:]}" for flag in action.option_strings)
+            flags = "".join(
+                f" -l {flag[2:]}" if flag.startswith("--") else f" -s {flag[1:]}"
+                for flag in action.option_strings
+            )
             lines.append(f"{here}{flags}{takes} -d '{_short(action)}'")
-        lines += [f"{here} -a '{' '.join(action.choices)}'" for action in actions if not action.option_strings and action.choices]
-    valued = " ".join(flag for action in _options(subcommands["run"]) if action.nargs != 0 for flag in action.option_strings)
+        lines += [
+            f"{here} -a '{' '.join(action.choices)}'"
+            for action in actions
+            if not action.option_strings and action.choices
+        ]
+    valued = " ".join(
+        flag for action in _options(subcommands["run"]) if action.nargs != 0 for flag in action.option_strings
+    )
     # its parser takes long options only as arguments that do not come first
     valued = " ".join(sorted(valued.split(), key=lambda flag: flag.startswith("--")))
     command = f"(__fish_complete_subcommand --fcs-skip=2 {valued})"

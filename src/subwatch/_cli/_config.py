@@ -6,7 +6,6 @@ import os
 import re
 import tomllib
 from difflib import get_close_matches
-from pathlib import Path
 
 from ..errors import ConfigError
 from ._options import BY_KEY, OPTIONS
@@ -15,6 +14,7 @@ from ._values import Spec, Word, put
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
     from typing import Any
 
 __all__ = ["Source", "find", "from_environment", "from_file"]
@@ -88,7 +88,9 @@ def from_file(path: Path) -> Source:
             continue
         option = BY_KEY.get(key)
         if option is None:
-            raise ConfigError(f"{_place(path, content, key)}: unknown key {key!r}: {_nearest(key, [*BY_KEY, 'sink'])}")
+            raise ConfigError(
+                f"{_place(path, content, key)}: unknown key {key!r}: {_nearest(key, [*BY_KEY, 'sink'])}"
+            )
         try:
             source.values[key] = option.parse(value)
         except ConfigError as error:
@@ -98,7 +100,7 @@ def from_file(path: Path) -> Source:
 
 def _sink_tables(source: Source, path: Path, content: str, tables: Any) -> None:
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
-        cure = "options of a sink stand in a table of its own, such as [sink.loki]; which sinks to use, in sinks = [...]"
+        cure = "options of a sink stand in a table of its own, such as [sink.loki]; which to use, in sinks = [...]"
         raise ConfigError(f"{_place(path, content, 'sink')}: {cure}")
     source.sinks = tables
 

@@ -33,7 +33,8 @@ print(f"hashing {len(files)} modules of the standard library", file=sys.stderr)
 for file in files:
     digest.update(file.read_bytes())
     done += file.stat().st_size
-    print(f"{done // 1024}/{total // 1024} kB ({100 * done // total}%)", end="\\r", file=sys.stderr, flush=True)
+    progress = f"{done // 1024}/{total // 1024} kB ({100 * done // total}%)"
+    print(progress, end="\\r", file=sys.stderr, flush=True)
     time.sleep(4 / len(files))
 print(f"\\nsha256 {digest.hexdigest()[:16]}", file=sys.stderr)
 """
@@ -44,7 +45,8 @@ url = sys.argv[1]
 for name in ("", "notes.txt", "", "nowhere.txt", "notes.txt", "bye"):
     for attempt in range(50):
         try:
-            print("got", len(urllib.request.urlopen(f"{url}/{name}").read()), "bytes of", f"/{name}", file=sys.stderr)
+            size = len(urllib.request.urlopen(f"{url}/{name}").read())
+            print(f"got {size} bytes of /{name}", file=sys.stderr)
         except urllib.error.HTTPError as error:
             print("warning:", error, "for", f"/{name}", file=sys.stderr)
         except OSError:  # the server is not up yet, or gone
@@ -77,15 +79,19 @@ def demo(*, plain: bool) -> int:
         running = []
         try:
             for argv, options in commands:
-                running.append(watch.Popen(argv, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, cwd=folder, **options))
-            with ThreadPoolExecutor(len(running)) as pool:  # whoever waits gets CPU time and memory for the record
+                running.append(
+                    watch.Popen(argv, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, cwd=folder, **options)
+                )
+            with ThreadPoolExecutor(
+                len(running)
+            ) as pool:  # whoever waits gets CPU time and memory for the record
                 list(pool.map(Popen.wait, running))
         finally:
             for process in running:
                 process.kill()
                 process.wait()
             watch.close()
-    _sum_up(ended)
+    _sum_up(ended, with_tail=isinstance(sink, _Plain))  # another sink has shown them
     return 0
 
 
@@ -146,16 +152,16 @@ def _commands(folder: Path) -> list[tuple[list[str], dict[str, Any]]]:
     ]
 
 
-def _sum_up(ended: list[Exit]) -> None:
+def _sum_up(ended: list[Exit], *, with_tail: bool) -> None:
     print("\nWhat the exit records hold:")
-    for exit in ended:
-        mark = "FAILED" if exit.failed else "ok"
-        memory = f", {exit.usage.max_rss / 2**20:.0f} MiB" if exit.usage else ""
-        print(f"  {mark:6}  {exit.message}, {sum(exit.lines.values())} lines{memory}")
-    for exit in ended:
-        if exit.failed:
-            print(f"\nand its last lines tell why {exit.run.program} failed:")
-            for line in exit.tail[-8:]:
+    for end in ended:
+        mark = "FAILED" if end.failed else "ok"
+        memory = f", {end.usage.max_rss / 2**20:.0f} MiB" if end.usage else ""
+        print(f"  {mark:6}  {end.message}, {sum(end.lines.values())} lines{memory}")
+    for end in ended:
+        if end.failed and with_tail:
+            print(f"\nand its last lines tell why {end.run.program} failed:")
+            for line in end.tail[-8:]:
                 print(f"  | {harmless(line.text)}")
     print(_OUTRO, end="")
 

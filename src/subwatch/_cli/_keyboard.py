@@ -1,9 +1,8 @@
 """What is typed, for a command that reads the keyboard by way of its stderr, as pagers do.
 
-less(1) opens the terminal that stderr is on. With us that is the pseudo-terminal that we have put there, and
-nobody types into that. Whoever wants to read single keys
-switches line editing off; so as long as that is off there, the real terminal gets the same settings, and
-what is typed on it goes there.
+less(1) opens the terminal that stderr is on. With us that is the pseudo-terminal that we have put there,
+and nobody types into that. Whoever wants to read single keys switches line editing off; so as long as that
+is off there, the real terminal gets the same settings, and what is typed on it goes there.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Keyboard", "keyboard_for"]
 
-# Seconds between looks at the settings, since nothing tells of a change: seldom, and while keys are passed on.
+# Seconds between looks at the settings, of whose change nothing tells: seldom, and while keys are passed on.
 _LOOK, _GLANCE = 0.1, 0.01
 _OUTPUT, _LOCAL = 1, 3  # in what tcgetattr returns
 
@@ -97,7 +96,7 @@ class Keyboard:
 
 
 def keyboard_for(channels: Sequence[Channel]) -> Keyboard | None:
-    """Return a keyboard where a command has a pseudo-terminal as stderr and a person may sit at a terminal."""
+    """Return a keyboard where a command has a pseudo-terminal as stderr and we have a terminal."""
     for channel in channels:
         if channel.name == "stderr" and os.isatty(channel.fd):
             try:

@@ -39,7 +39,7 @@ def set_up(settings: Settings) -> Callable[[], str | None]:
     handler = _handler(target)
     handler.setFormatter(_formatter(settings["log_format"], target))
     handler.addFilter(lambda record: hasattr(record, MARK))
-    level = (settings["log_level"] or "info").upper()
+    level = settings["log_level"] or logging.INFO
     handler.setLevel(level)
     failures: list[BaseException | None] = []
     handler.handleError = lambda record: failures.append(sys.exception())  # type: ignore[method-assign] # noqa: ARG005
@@ -69,7 +69,9 @@ def _handler(target: str) -> logging.Handler:
             return handler
     except OSError as error:
         raise ConfigError(f"cannot log to {target}: {error.strerror}") from None
-    raise ConfigError(f"cannot log to syslog: there is no {_SYSLOG[0]} here; name a file instead, as in --log run.log")
+    raise ConfigError(
+        f"cannot log to syslog: there is no {_SYSLOG[0]} here; name a file instead, as in --log run.log"
+    )
 
 
 def _formatter(format: str | None, target: str) -> logging.Formatter:
@@ -95,5 +97,7 @@ class _File(logging.handlers.WatchedFileHandler):
         def opener(path: str, flags: int) -> int:
             return os.open(path, flags, 0o600)
 
-        file: Any = open(self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=opener)
+        file: Any = open(  # noqa: SIM115 - logging closes it
+            self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=opener
+        )
         return file  # type: ignore[no-any-return]

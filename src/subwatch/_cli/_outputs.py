@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Outputs"]
 
 
+_DISPLAYS = {"rich"}
+
+
 class Outputs:
     """Where the records go.
 
@@ -28,6 +31,7 @@ class Outputs:
 
     Attributes:
         sinks: The sinks.
+        display: Whether a sink draws on the terminal; the command must not write there beside it.
         raw: Whether the command's stderr is to be passed on as it is; otherwise a sink shows it, and
             nothing is shown twice.
 
@@ -44,7 +48,8 @@ class Outputs:
             wanted.append(Spec("logging", {}))
         self.sinks: list[Sink] = [_plugins.build(settings.sink(spec))[0] for spec in wanted]
         names = {spec.name for spec in wanted}
-        self.raw = not ("logging" in names and log in (None, "-"))
+        self.display = not names.isdisjoint(_DISPLAYS)
+        self.raw = not (self.display or ("logging" in names and log in (None, "-")))
         self._account: Callable[[], str | None] = set_up(settings) if "logging" in names else lambda: None
 
     def close(self, deadline: float, dropped: Mapping[str, int]) -> None:

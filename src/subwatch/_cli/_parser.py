@@ -90,7 +90,11 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings:
             return super()._format_action_invocation(action)
-        flags = [flag for flag in action.option_strings if not flag.startswith("--no-") or action.dest in ("pty", "no_config")]
+        flags = [
+            flag
+            for flag in action.option_strings
+            if not flag.startswith("--no-") or action.dest in ("pty", "no_config")
+        ]
         return ", ".join(flags) + (f" {self._format_args(action, action.dest)}" if action.nargs != 0 else "")
 
 
@@ -99,7 +103,9 @@ def build() -> argparse.ArgumentParser:
     common: dict[str, Any] = {"formatter_class": _Formatter, "allow_abbrev": False}
     parser = _Parser(prog="subwatch", description=_ABOUT, epilog=_START, **common)
     parser.add_argument("--version", action="store_true", help="show the version and exit")
-    commands = parser.add_subparsers(dest="subcommand", metavar="COMMAND", title="commands", parser_class=_Parser)
+    commands = parser.add_subparsers(
+        dest="subcommand", metavar="COMMAND", title="commands", parser_class=_Parser
+    )
 
     run = commands.add_parser(
         "run",
@@ -118,7 +124,9 @@ def build() -> argparse.ArgumentParser:
         description="List what records can be sent to here.",
         **common,
     )
-    sinks.add_argument("--check", action="store_true", help="make, open and close each with your settings; say what is wrong")
+    sinks.add_argument(
+        "--check", action="store_true", help="make, open and close each with your settings; say what is wrong"
+    )
     sinks.add_argument("--names", action="store_true", help="print names only")
     sinks.set_defaults(parser=sinks)
     _add_config(sinks)
@@ -129,7 +137,9 @@ def build() -> argparse.ArgumentParser:
         **common,
     )
     demo.set_defaults(parser=demo)
-    demo.add_argument("--plain", action="store_true", help="plain lines, even on a terminal with subwatch-rich installed")
+    demo.add_argument(
+        "--plain", action="store_true", help="plain lines, even on a terminal with subwatch-rich installed"
+    )
     completion = commands.add_parser(
         "completion",
         help="print a completion script for your shell",
@@ -162,7 +172,9 @@ def _add_run(run: argparse.ArgumentParser) -> None:
 
 def _add(group: Any, option: Option) -> None:
     if not option.metavar:
-        group.add_argument(*option.flags, dest=option.key, action=argparse.BooleanOptionalAction, help=option.help)
+        group.add_argument(
+            *option.flags, dest=option.key, action=argparse.BooleanOptionalAction, help=option.help
+        )
     elif option.each is not None:
         group.add_argument(*option.flags, dest=option.key, action="append", metavar=option.metavar,
                            type=_typed(option.each), help=option.help)  # fmt: skip
@@ -172,7 +184,9 @@ def _add(group: Any, option: Option) -> None:
 
 
 def _add_config(parser: Any) -> None:
-    parser.add_argument("--config", metavar="FILE", help="settings file to use, in place of the one found here or above")
+    parser.add_argument(
+        "--config", metavar="FILE", help="settings file to use, in place of the one found here or above"
+    )
     parser.add_argument("--no-config", action="store_true", help="use no settings file")
 
 
@@ -189,7 +203,10 @@ def _typed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 def refuse(parser: argparse.ArgumentParser, word: str) -> NoReturn:
     """End with what is to be said about a word that the parser does not know."""
     close = get_close_matches(word.partition("=")[0], parser._option_string_actions, 1)
-    parser.error(f"unknown {'option' if word.startswith('-') else 'argument'} {word}" + (f": did you mean {close[0]}?" if close else ""))
+    parser.error(
+        f"unknown {'option' if word.startswith('-') else 'argument'} {word}"
+        + (f": did you mean {close[0]}?" if close else "")
+    )
 
 
 def given(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -206,5 +223,3 @@ def command(arguments: argparse.Namespace) -> list[str]:
     """The command to run."""
     words: list[str] = arguments.command
     return words[1:] if words[:1] == ["--"] else words  # Python 3.12.5 takes it away itself
-
-

@@ -15,8 +15,8 @@ from .._watch import Watch
 from ..errors import ConfigError
 from ._keyboard import keyboard_for
 from ._outputs import Outputs
-from ._signals import EndedBySignal, Signals
 from ._say import Messages, say
+from ._signals import EndedBySignal, Signals
 from ._spool import Spool
 
 TYPE_CHECKING = False
@@ -92,6 +92,8 @@ class _Job:
         options = settings.library()
         if not outputs.raw and "pty" not in options:
             options["pty"] = os.isatty(2)
+            if outputs.display and os.isatty(1):
+                options["watch_stdout"] = True
         self._watch = Watch(sinks=outputs.sinks, **options)
         self._monitor: Monitor | None = None
 
@@ -108,12 +110,14 @@ class _Job:
         Raises:
             OSError: It could not be started.
         """
-        # what the shell has opened for it (process substitution, sockets) stays open; ours is all close-on-exec
+        # what the shell has opened for it stays open (process substitution, sockets); ours is close-on-exec
         keywords: dict[str, Any] = {"args": command, "close_fds": False}
         if self._spool is not None:
             keywords.update(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         elif not self._outputs.raw:
             keywords.update(stderr=subprocess.DEVNULL)
+            if self._outputs.display and os.isatty(1):
+                keywords.update(stdout=subprocess.DEVNULL)
         self._monitor, self._ending = self._watch.monitor({}, keywords)
         self._monitor.run.caller = None  # that would be our own code
         child = Child(keywords, self._monitor, direct=True)
@@ -136,7 +140,9 @@ class _Job:
         if keyboard is not None:
             keyboard.close()
         for channel in drive.open_channels:
-            relay(channel)  # processes that the command has left behind write there: closing it would kill them
+            relay(
+                channel
+            )  # processes that the command has left behind write there: closing it would kill them
 
     def deliver(self) -> None:
         """Give the sinks the time that they have to deliver; say what was lost."""

@@ -1,4 +1,4 @@
-"""What subwatch itself says: one line on stderr, ``subwatch: ...``, and only when there is something to say."""
+"""What subwatch itself says: ``subwatch: ...`` on stderr, and only when there is something to say."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Messages(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Say a message, once."""
         ours = record.name == "subwatch" and not hasattr(record, MARK)
-        if not ours and not self._everything or hasattr(record, MARK):
+        if (not ours and not self._everything) or hasattr(record, MARK):
             return
         message = record.getMessage() if ours else f"{record.name}: {record.getMessage()}"
         if message in self._said:

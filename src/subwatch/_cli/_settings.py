@@ -39,12 +39,12 @@ class Settings:
         self.remarks = [remark for source in sources for remark in source.remarks]
         for source in sources:
             for key, value in source.values.items():
-                before = self._values.get(key)
-                if key == "tags" and before:
-                    value = {**before, **value}
-                elif key == "redact" and before:
-                    value = [*before, *value]
-                self._values[key] = value
+                if key == "tags":
+                    self._values[key] = {**self._values.get(key, {}), **value}
+                elif key == "redact":
+                    self._values[key] = [*self._values.get(key, []), *value]
+                else:
+                    self._values[key] = value
 
     def __getitem__(self, key: str) -> Any:
         return self._values.get(key)
@@ -52,7 +52,9 @@ class Settings:
     def library(self) -> dict[str, Any]:
         """The options of the library that are set, sinks excepted."""
         return {
-            option.library: self._values[option.key] for option in OPTIONS if option.library and option.key in self._values
+            option.library: self._values[option.key]
+            for option in OPTIONS
+            if option.library and option.key in self._values
         }
 
     def configured(self, name: str) -> bool:
@@ -67,7 +69,9 @@ class Settings:
             SinkLoadError: It is broken.
         """
         if spec.name == "callable":
-            raise ConfigError("sink 'callable' takes a Python function: it is for use in code, sinks=[function]")
+            raise ConfigError(
+                "sink 'callable' takes a Python function: it is for use in code, sinks=[function]"
+            )
         combined = _config.combine(spec, iter(self._sources))
         annotations = _annotations(spec.name) if combined.options else {}
         options = _values.resolve(combined.options, lambda key: annotations.get(key, ""))
@@ -85,7 +89,9 @@ def _annotations(name: str) -> dict[str, str]:
     return {key: str(parameter.annotation) for key, parameter in parameters.items()}
 
 
-def gather(given: Mapping[str, Any], config: str | None, use_file: bool, environ: Mapping[str, str]) -> Settings:
+def gather(
+    given: Mapping[str, Any], config: str | None, use_file: bool, environ: Mapping[str, str]
+) -> Settings:
     """Collect the settings.
 
     Args:

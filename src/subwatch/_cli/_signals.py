@@ -46,7 +46,7 @@ _TAKEN = {*_FATAL, SIGCHLD, SIGCONT, SIGTSTP, SIGWINCH}
 _MEANT_ANEW = 0.1  # seconds after the child's end; what comes sooner was for the child
 
 
-class EndedBySignal(Exception):
+class EndedBySignal(Exception):  # noqa: N818 - no error
     """We were told to end before there was a child.
 
     Args:

@@ -46,7 +46,11 @@ def _check(settings: Settings, points: list[EntryPoint]) -> int:
     width = max(map(len, wanted))
     wrong = 0
     for name, spec in wanted.items():
-        used = bool(spec.options) or settings.configured(name) or any(name == each.name for each in settings["sinks"] or ())
+        used = (
+            bool(spec.options)
+            or settings.configured(name)
+            or any(name == each.name for each in settings["sinks"] or ())
+        )
         well, verdict = _try(settings, spec, used)
         wrong += not well
         print(f"{name.ljust(width)}  {verdict}", flush=True)
@@ -78,6 +82,6 @@ def _try(settings: Settings, spec: Spec, used: bool) -> tuple[bool, str]:
 
 def _trial() -> Run:
     return Run(
-        id=run_id(time.time_ns()), argv=("subwatch", "sinks", "--check"), program="subwatch", cwd="", host=os.uname().nodename,
+        id=run_id(time.time_ns()), argv=("subwatch", "sinks"), program="subwatch", cwd="", host=os.uname().nodename,
         tags={}, caller=None, parent_pid=os.getppid(),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Values of options: from words on a command line or in a variable, and from TOML, to what the library takes."""
+"""Values of options: from words on a command line or in a variable, and from TOML."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shlex
 import tomllib
 
 from ..errors import ConfigError
+from ..records import LEVEL_NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +19,16 @@ __all__ = ["Spec", "flag", "literal", "number", "pair", "pairs", "pty", "seconds
 
 _DURATION = re.compile(r"\s*(\d+\.?\d*|\.\d+)\s*(ms|s|m|h|d)?\s*")
 _UNITS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+_WORDS = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+}
 _NAME = re.compile(r"[\w.-]+")
 
 
@@ -88,12 +98,25 @@ def encoding(value: Any) -> str:
         raise _wrong("the name of an encoding such as utf-8 or latin-1", value) from None
 
 
-def level(value: Any) -> str:
-    """The name of a logging level."""
-    names = ("debug", "info", "warning", "error", "critical")
-    if isinstance(value, str) and value.lower() in names:
-        return value.lower()
-    raise _wrong("one of " + ", ".join(names), value)
+_LEVELS = {name: number for number, name in LEVEL_NAMES.items()}
+
+
+def level(value: Any) -> int:
+    """The name of a logging level, as its number."""
+    if isinstance(value, str) and value.lower() in _LEVELS:
+        return _LEVELS[value.lower()]
+    raise _wrong("one of " + ", ".join(_LEVELS), value)
+
+
+def rule(value: str) -> tuple[str, int]:
+    """A ``LEVEL=REGEX``, as the library takes it."""
+    name, expression = pair(value)
+    return pattern(expression), level(name)
+
+
+def rules(value: Any) -> list[tuple[str, int]]:
+    """Level rules: a list, or words."""
+    return [rule(word) for word in texts(value)]
 
 
 def texts(value: Any) -> list[str]:
@@ -122,7 +145,7 @@ def pairs(value: Any) -> dict[str, str]:
         return dict(pair(word) for word in texts(value))
     if isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
         return value
-    raise _wrong("a table of texts such as { app = \"backup\" }", value)
+    raise _wrong('a table of texts such as { app = "backup" }', value)
 
 
 # -- sinks ------------------------------------------------------------------------------------------------
@@ -155,7 +178,7 @@ class Word(str):
 
 
 def spec(value: Any) -> Spec:
-    """A sink: ``NAME`` or ``NAME:key=value,key=value``; a comma in brackets or quotes belongs to the value."""
+    """A sink: ``NAME`` or ``NAME:key=value,...``; a comma in brackets or quotes is part of the value."""
     name, _, rest = text(value).partition(":")
     if not _NAME.fullmatch(name):
         raise _wrong("NAME or NAME:key=value,key=value", value)
@@ -164,7 +187,9 @@ def spec(value: Any) -> Spec:
         key, equals, word = part.partition("=")
         if not equals or not _NAME.fullmatch(key.strip()):
             # the rest may hold a credential: only its beginning is shown
-            raise ConfigError(f"takes NAME:key=value,key=value; {part.partition('=')[0]!r} in {name!r} is no key=value")
+            raise ConfigError(
+                f"takes NAME:key=value,key=value; {part.partition('=')[0]!r} in {name!r} is no key=value"
+            )
         put(options, key.strip(), Word(word))
     return Spec(name, options)
 
