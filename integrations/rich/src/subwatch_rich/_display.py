@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import select
 import threading
@@ -12,13 +13,15 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import rich
+from rich.cells import cell_len
 from rich.console import Console
 from rich.control import Control
 from rich.segment import Segments
 
 from ._hook import Hook
 from ._print import Item, segments
-from ._row import render
+from ._row import LABEL, render
+from ._text import harmless
 
 if TYPE_CHECKING:
     from rich.segment import Segment
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Display", "default_console", "display_of"]
 
-_WAITING = 20_000  # lines that may wait to be printed
+_WAITING = 10_000  # lines that may wait to be printed
 _FRAME = 2_000  # lines printed at once on a terminal, more than anybody can read
 _JOIN = 1.0  # seconds that the end of the last child may wait for a terminal that takes nothing
 
@@ -76,7 +79,7 @@ class Display:
         self._changed = threading.Condition()
         self._drawing = threading.Lock()
         self._queue: deque[Item] = deque()
-        self._waiting = self._missing = self._users = 0
+        self._waiting = self._missing = self._users = self._width = 0
         self._rows: tuple[Row, ...] = ()
         self._interval = 0.1
         self._thread: threading.Thread | None = None
@@ -86,7 +89,8 @@ class Display:
     @property
     def live(self) -> bool:
         """Whether the console can show rows."""
-        return self.console.is_interactive and self.console.is_terminal and not self.console.is_dumb_terminal
+        console = self.console
+        return console.is_interactive and console.is_terminal and not console.is_dumb_terminal
 
     def enter(self, interval: float) -> None:
         """Begin with a child; draw at least every `interval` seconds."""
@@ -96,6 +100,7 @@ class Display:
             if self._users > 1 or self._thread is not None:
                 return
             self.gone = self._urgent = False
+            self._width = 0
             thread = threading.Thread(target=self._run, name="subwatch-rich", daemon=True)
             try:
                 thread.start()
@@ -113,8 +118,7 @@ class Display:
             self._urgent = True
             self._changed.notify_all()
         if thread is None:
-            self._frame()
-            self._hook.detach()
+            self._finish()
         else:
             thread.join(_JOIN)
 
@@ -122,6 +126,7 @@ class Display:
         """Show a row."""
         with self._changed:
             self._rows = (*self._rows, row)
+            self._width = max(self._width, min(cell_len(harmless(row.label)), LABEL))
 
     def hide(self, row: Row) -> None:
         """Show it no longer."""
@@ -165,26 +170,39 @@ class Display:
                 ending = self._thread is not threading.current_thread()
                 if ending and self._users:  # somebody has come since, and has a thread of their own
                     return
-            self._frame()
             if ending:
-                self._hook.detach()
+                self._finish()
                 return
+            self._frame(self._interval)
 
-    def _frame(self) -> None:
+    def _finish(self) -> None:
+        end = time.monotonic() + _JOIN
+        while self._frame(max(0.0, end - time.monotonic())) and self._queue:
+            pass
+        with self._changed:
+            for item in self._take(_WAITING)[0]:
+                item.drop()
+        self._hook.detach()
+
+    def _frame(self, patience: float) -> bool:
+        """Draw once; return whether the terminal takes it within so many seconds."""
         with self._drawing:
+            if not self._writable(patience):
+                return False
             live = self.live
-            while not self.gone and self._writable():
-                with self._changed:
-                    items, missing = self._take(_FRAME if live else _WAITING)
-                    rows = self._rows
-                try:
-                    self._draw(items, missing, rows if live else ())
-                except (OSError, ValueError, SystemExit):  # closed, hung up; rich exits at a broken pipe
-                    self.gone = True
-                with self._changed:
-                    self._changed.notify_all()
-                    if not self._queue or self._users:
-                        return
+            with self._changed:
+                items, missing = self._take(_FRAME if live else _WAITING)
+                rows = self._rows
+            try:
+                self._draw(items, missing, rows if live else ())
+            except (OSError, ValueError, SystemExit):  # closed, hung up; rich exits at a broken pipe
+                self.gone = True
+            except Exception:  # a plugin of rich, or a console of the application's own making
+                self.gone = True
+                logging.getLogger("subwatch").warning("the rich display failed and stops", exc_info=True)
+            with self._changed:
+                self._changed.notify_all()
+        return not self.gone
 
     def _take(self, most: int) -> tuple[list[Item], int]:
         items: list[Item] = []
@@ -198,20 +216,24 @@ class Display:
     def _draw(self, items: list[Item], missing: int, rows: tuple[Row, ...]) -> None:
         content: list[Segment] = []
         if items or missing:
-            content = segments(self.console, items, missing)
+            content = segments(self.console, items, missing, self._width)
         if not rows and not content and not self._hook.rows:
             return
+        for row in rows:
+            row.catch_up()
         self._hook.rows = render(rows, self.console)
         if self._hook.rows:
             self._hook.attach()
         self.console.print(Segments(content) if content else Control(), soft_wrap=True, end="")
 
-    def _writable(self) -> bool:
-        """Whether the terminal takes something now, and is there."""
+    def _writable(self, patience: float) -> bool:
+        """Wait until the terminal takes something; return whether it does, and is there."""
+        if self.gone:
+            return False
         try:
             poll = select.poll()
             poll.register(self.console.file.fileno(), select.POLLOUT)
-            events = poll.poll(0)
+            events = poll.poll(patience * 1000)
         except (OSError, ValueError, AttributeError):  # no file of the system
             return True
         if events and events[0][1] & (select.POLLERR | select.POLLHUP | select.POLLNVAL):

@@ -3,7 +3,7 @@ r"""Rows below whatever a console prints, whoever prints it.
 The rows lie below the cursor, one line further down: each time they are drawn the cursor is put back to where
 it was. So nothing has to be known about the screen: what others write to the same terminal, past rich, lands
 above the rows; a terminal that changes its size or a display of the application that comes or goes does no
-lasting harm; and there is no cursor to show again when the process is killed. `rich.live.Live` cannot do that: it
+lasting harm; and no cursor has to be shown again when the process is killed. `rich.live.Live` cannot do that: it
 counts lines, and before rich 14.1 a console has one at a time (later ones have to end in the opposite order).
 
 While the application has a Live or Progress of its own on the console, the rows are part of its picture.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.box import ROUNDED
+from rich.cells import cell_len
 from rich.panel import Panel
 from rich.segment import Segment
 from rich.text import Text
@@ -51,31 +52,33 @@ class Item:
         return count
 
 
-def segments(console: Console, items: list[Item], missing: int) -> list[Segment]:
+def segments(console: Console, items: list[Item], missing: int, width: int) -> list[Segment]:
     """Turn items into what is printed.
 
     Args:
         console: Where.
         items: What.
         missing: Lines that were dropped before.
+        width: Columns that labels are filled up to on a terminal.
     """
     content: list[Segment] = []
     if missing:
         content += [Segment(f"({missing:,} lines not shown)", console.get_style("dim italic")), _NEWLINE]
     for item in items:
-        content.extend(_lines(console, item))
+        content.extend(_lines(console, item, width))
         if item.exit is not None:
             content.extend(_verdict(console, item, item.exit))
     return content
 
 
-def _lines(console: Console, item: Item) -> Iterator[Segment]:
+def _lines(console: Console, item: Item, width: int) -> Iterator[Segment]:
     if not item.lines:
         return
     row, encoding, style = item.stream.row, console.encoding, item.stream.sink.style
     label = harmless(row.label, encoding)
     bar = "|" if console.options.ascii_only else "│"
     if console.is_terminal or console.is_jupyter:
+        label += " " * (width - cell_len(label))
         start = [Segment(label, console.get_style(row.style)), Segment(f" {bar} ", console.get_style("dim"))]
     else:
         start = [Segment(f"{label}: ")]
@@ -88,7 +91,7 @@ def _lines(console: Console, item: Item) -> Iterator[Segment]:
 
 def _verdict(console: Console, item: Item, exit: Exit) -> Iterator[Segment]:
     label, sink = harmless(item.stream.row.label, console.encoding), item.stream.sink
-    outcome = harmless(exit.outcome if exit.failed else "ok", console.encoding)
+    outcome = "ok" if exit.returncode == 0 else harmless(exit.outcome, console.encoding)
     figures = ", ".join(_figures(exit))
     fancy = console.is_terminal or console.is_jupyter
     tail = _tail(item, exit, console.encoding)

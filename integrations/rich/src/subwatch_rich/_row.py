@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING
@@ -15,14 +16,14 @@ from ._text import duration, harmless
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from subwatch.records import Progress
+    from subwatch.records import Lines, Progress
 
-__all__ = ["Row", "render"]
+__all__ = ["LABEL", "Row", "render"]
 
 _SPINNER, _SPINNER_ASCII = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "|/-\\"
 _SPAN = 30.0  # seconds that the estimate of the remaining time looks back, as rich's own does
 _BAR = 24  # columns of a bar, at most
-_LABEL = 24  # columns of a label, at most
+LABEL = 24  # columns of a label, at most
 
 
 class Row:
@@ -38,7 +39,7 @@ class Row:
         fraction: How far it is, 0 to 1; None when unknown.
     """
 
-    __slots__ = ("_samples", "begin", "fraction", "label", "last", "program", "style")
+    __slots__ = ("_latest", "_lock", "_samples", "begin", "fraction", "label", "last", "program", "style")
 
     def __init__(self, program: str, style: str) -> None:
         self.program = self.label = program
@@ -47,8 +48,35 @@ class Row:
         self.last = ""
         self.fraction: float | None = None
         self._samples: deque[tuple[float, float]] = deque(maxlen=128)
+        self._lock = threading.Lock()
+        self._latest: Lines | None = None
 
-    def advance(self, progress: Progress) -> None:
+    def keep(self, updates: Lines) -> None:
+        """Keep progress updates; only the latest are read, and only when the row is drawn."""
+        with self._lock:
+            self._latest = updates
+
+    def catch_up(self) -> None:
+        """Read the progress of the latest updates."""
+        with self._lock:
+            lines, self._latest = self._latest, None
+            if lines is not None:
+                self._read(lines)
+
+    def read(self, lines: Lines) -> list[Progress | None]:
+        """Read the progress of lines now, and return it."""
+        with self._lock:
+            self._latest = None
+            return self._read(lines)
+
+    def _read(self, lines: Lines) -> list[Progress | None]:
+        progress = lines.progress
+        for value in progress:
+            if value is not None:
+                self._advance(value)
+        return progress
+
+    def _advance(self, progress: Progress) -> None:
         """Take note of progress; what cannot be, such as 120 % or less than before, does no harm."""
         fraction = progress.fraction
         if fraction is None or not math.isfinite(fraction):
@@ -77,11 +105,12 @@ class Row:
 
 def render(rows: tuple[Row, ...], console: Console) -> list[list[Segment]]:
     """Draw rows as lines of segments, each narrower than the terminal."""
-    width, height, ascii_only = console.width, console.height, console.options.ascii_only
+    options = console.options
+    (width, height), ascii_only = options.size, options.ascii_only
     now = time.monotonic()
     shown = rows[: max(1, height - 3)] if len(rows) > max(1, height - 2) else rows
     labels = [harmless(row.label, console.encoding) for row in shown]
-    label_width = min(max(map(cell_len, labels), default=0), _LABEL, max(6, width // 3))
+    label_width = min(max(map(cell_len, labels), default=0), LABEL, max(6, width // 3))
     clocks = [duration(now - row.begin, clock=True) for row in shown]
     clock_width = max(map(len, clocks), default=0)
     lines = []

@@ -72,25 +72,27 @@ class RichStream:
     def _lines(self, lines: Lines) -> None:
         texts = lines.texts
         endings = lines.endings
-        progress = lines.progress if self.sink.progress else [None] * len(texts)
-        for value in progress:
-            if value is not None:
-                self.row.advance(value)
         for text in reversed(texts):
             if text:
                 self.row.last = text
                 break
+        if self._live and self.sink.progress and endings.count("\r") == len(endings):
+            self.row.keep(lines)
+            return
+        progress = self.row.read(lines) if self.sink.progress else [None] * len(texts)
         if self.sink.show == "none":
             return
         if "" in endings or self._begun:
             texts, endings = self._whole(lines)
-        lowest = WARNING if self.sink.show == "warnings" else 0
-        columns = zip(texts, lines.levels, endings, progress, strict=True)
-        shown = [
-            (text, level)
-            for text, level, ending, value in columns
-            if level >= lowest and ((ending != "\r" and value is None) or self._scrolls(ending, value))
+        kept = [
+            (ending != "\r" and value is None) or self._scrolls(ending, value)
+            for ending, value in zip(endings, progress, strict=True)
         ]
+        if not any(kept):
+            return
+        lowest = WARNING if self.sink.show == "warnings" else 0
+        columns = zip(kept, texts, lines.levels, strict=True)
+        shown = [(text, level) for keep, text, level in columns if keep and level >= lowest]
         if shown:
             self._display.put(Item(self, shown))
 
