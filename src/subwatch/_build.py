@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = ["monitor", "redactor", "run_id"]
 
-_INTERNAL = (os.path.dirname(__file__) + os.sep, os.path.join(os.path.dirname(os.__file__), "asyncio") + os.sep)
+_LIBRARY = os.path.dirname(os.__file__)
+_INTERNAL = (
+    os.path.dirname(__file__) + os.sep,
+    os.path.join(_LIBRARY, "asyncio") + os.sep,
+    os.path.join(_LIBRARY, "subprocess.py"),
+)
 _HOST = os.uname().nodename
 
 
@@ -155,7 +160,7 @@ def _getcwd() -> str:
 
 
 def _caller() -> Caller | None:
-    """The first frame outside of this package and of asyncio, as :meth:`logging.Logger.findCaller` does."""
+    """The first frame outside of this package, asyncio and subprocess, as :meth:`logging.Logger.findCaller` does."""
     frame = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_INTERNAL):
         frame = frame.f_back  # type: ignore[assignment]

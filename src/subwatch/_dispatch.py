@@ -59,6 +59,7 @@ class Dispatcher:
         self._redact = redact
         self._sinks = tuple(sinks)
         self._entries: list[_Entry] = []
+        self._wanted = False  # some stream takes lines whatever they are
 
     def open(self) -> dict[str, str | None]:
         """Open a stream of every sink, in the caller's context.
@@ -73,6 +74,7 @@ class Dispatcher:
             try:
                 entry.stream = sink.open(self._run)
                 env.update(getattr(entry.stream, "env", None) or {})
+                self._wanted = self._wanted or not hasattr(entry.stream, "wants_lines")
             except Exception as error:  # noqa: BLE001 - whatever a plugin raises must not reach the child
                 self._leave_out(entry, error)
         return env
@@ -80,6 +82,8 @@ class Dispatcher:
     @property
     def wants_lines(self) -> bool:
         """Whether some stream would look at lines now; one that was left out has its losses counted."""
+        if self._wanted:
+            return True
         return any(entry.stream is None or getattr(entry.stream, "wants_lines", True) for entry in self._entries)
 
     def emit(self, records: Start | Lines | Exit) -> None:

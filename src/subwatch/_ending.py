@@ -55,6 +55,8 @@ class Ending:
         """When `due` has something to say, in monotonic seconds; None for never."""
         if self.reason is not None:
             return self._steps[0][0] if self._steps else None
+        if self.idle_timeout is None:
+            return self.deadline
         times = [time for time in (self.deadline, self._idle_at()) if time is not None]
         return min(times) if times else None
 

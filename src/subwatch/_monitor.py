@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 
+from . import _os
 from ._dispatch import report
 
 TYPE_CHECKING = False
@@ -77,17 +78,14 @@ class Monitor:
         self._env = self._dispatcher.open()
 
     def env(self, given: Mapping[str, str] | None) -> Mapping[str, str] | None:
-        """The child's environment: what sinks add, under what the caller gave explicitly."""
+        """The child's environment: what sinks add, under what the caller has set; None to leave it alone."""
         if not self._env:
-            return given
-        from . import _os
-
-        env = dict(_os.environment())
-        if given is not None:
-            env = dict(given)
+            return None
+        ours = _os.environment()
+        env = dict(ours if given is None else given)
         for name, value in self._env.items():
-            if given is not None and name in given:
-                continue
+            if given is not None and name in given and given[name] != ours.get(name):
+                continue  # set by the caller, and not only copied along with all of os.environ
             if value is None:
                 env.pop(name, None)
             else:

@@ -71,8 +71,10 @@ class Child(subprocess.Popen["Any"]):
             if options["tree"] and not keywords.get("start_new_session") and keywords.get("process_group") is None:
                 keywords["start_new_session"] = True
             self._leads_group = bool(options["tree"]) and keywords.get("process_group") in (None, 0, -1)
-            if (env := monitor.env(keywords.get("env"))) is not None:
-                keywords["env"] = env
+            env = keywords.get("env")
+            # a function that runs in the child may mean to change the environment there
+            if (env is not None or keywords.get("preexec_fn") is None) and (more := monitor.env(env)) is not None:
+                keywords["env"] = more
             taps = self._tap(keywords, options, direct)
         except BaseException as error:
             monitor.spawn_failed(error)

@@ -473,7 +473,8 @@ class Exit(_Single):
         tail: The last lines, a batch; of progress updates only the last.
         error: What kept it from starting, redacted; None otherwise.
         error_type: Name of that exception's class; None otherwise.
-        failed: Whether this counts as a failure: not for exit status 0, nor when `stop_on` stopped it.
+        failed: Whether this counts as a failure: not for exit status 0 (but for a time limit), nor when
+            `stop_on` stopped it.
     """
 
     __slots__ = (
@@ -538,7 +539,9 @@ class Exit(_Single):
     @property
     def failed(self) -> bool:
         """Whether this end counts as a failure."""
-        return self.returncode != 0 and self.reason not in ("stopped", "unknown")
+        if self.reason in ("stopped", "unknown"):
+            return False
+        return self.returncode != 0 or self.reason in ("timed_out", "idle")
 
     @property
     def message(self) -> str:

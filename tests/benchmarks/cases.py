@@ -58,9 +58,7 @@ class Texts:
         return self
 
     def emit(self, records):
-        from subwatch import Lines
-
-        if type(records) is Lines:
+        if type(records).__name__ == "Lines":
             self.lines += len(records.texts)
 
     def close(self, timeout=0):
@@ -71,9 +69,7 @@ class Reads(Texts):
     """A sink that reads texts, levels and progress."""
 
     def emit(self, records):
-        from subwatch import Lines
-
-        if type(records) is Lines:
+        if type(records).__name__ == "Lines":
             self.lines += len(records.texts)
             records.levels, records.progress, records.fields  # noqa: B018
 
@@ -207,9 +203,7 @@ class Stamps(Texts):
         self.delays = []
 
     def emit(self, records):
-        from subwatch import Lines
-
-        if type(records) is Lines:
+        if type(records).__name__ == "Lines":
             now = time.time_ns()
             self.delays.extend(now - int(text) for text in records.texts)
 

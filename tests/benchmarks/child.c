@@ -1,6 +1,7 @@
 /* A cheap child for the benchmarks.
  *
- *   child lines N [LINE_BYTES]        N lines to stderr in blocks of 64 KiB
+ *   child lines N [LINE_BYTES]        N lines of words to stderr, in blocks of 64 KiB
+ *   child log N [LINE_BYTES]          the same with time, program and level in front, as logs have it
  *   child writes N [LINE_BYTES]       N lines to stderr, one write(2) each
  *   child paced N MICROSECONDS        N lines with a CLOCK_REALTIME stamp in ns, one each so many microseconds
  *   child spread N MILLISECONDS       N lines evenly over so much time
@@ -27,10 +28,11 @@ static void put(const char *data, size_t size) {
     }
 }
 
-/* Line number `i`: "2026-11-22 14:00:07 pg_tool[4711]: info: words ...", exactly `size` bytes with its newline. */
-static void make(char *out, size_t size, unsigned i) {
+/* Line number `i`, exactly `size` bytes with its newline. */
+static void make(char *out, size_t size, unsigned i, int log) {
     char line[512];
-    int n = snprintf(line, sizeof line, "2026-11-22 14:%02u:%02u pg_tool[4711]: info: ", i / 60 % 60, i % 60);
+    int n = log ? snprintf(line, sizeof line, "2026-11-22 14:%02u:%02u pg_tool[4711]: info: ", i / 60 % 60, i % 60)
+                : snprintf(line, sizeof line, "step %u of %u ", i, 819);
     unsigned r = i * 2654435761u;
     while ((size_t)n < size && (size_t)n < sizeof line - 16) {
         n += snprintf(line + n, sizeof line - (size_t)n, "%s ", WORDS[r % 29]);
@@ -49,11 +51,11 @@ int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
     long count = argc > 2 ? atol(argv[2]) : 0;
     long arg = argc > 3 ? atol(argv[3]) : 80;
-    if (!strcmp(what, "lines") || !strcmp(what, "writes")) {
+    if (!strcmp(what, "lines") || !strcmp(what, "log") || !strcmp(what, "writes")) {
         enum { DISTINCT = 819 };
         size_t size = (size_t)arg;
         char *block = malloc(DISTINCT * size);
-        for (unsigned i = 0; i < DISTINCT; i++) make(block + i * size, size, i);
+        for (unsigned i = 0; i < DISTINCT; i++) make(block + i * size, size, i, !strcmp(what, "log"));
         if (!strcmp(what, "writes")) {
             for (long i = 0; i < count; i++) put(block + (size_t)(i % DISTINCT) * size, size);
         } else {

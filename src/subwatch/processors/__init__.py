@@ -59,7 +59,8 @@ class Pipeline:
         self._program = program
         self._recognizers = recognizers
         self._meaning: _Meaning | None = None
-        # texts and what they were split from, each line with a newline before it: prefilters look there
+        # the last texts, and what they were split from or joined to: prefilters look there
+        self._split: tuple[list[str], str] = ([], "")
         self._joined: tuple[list[str], str] = ([], "")
 
     def transcoder(self) -> Callable[..., bytes] | None:
@@ -88,8 +89,7 @@ class Pipeline:
             texts = text.split("\n")
             if not texts[-1]:
                 texts.pop()
-                text = text[:-1]
-            self._joined = (texts, "\n" + text)
+            self._split = (texts, text)
         levels = None
         if "<" in text and any([line[:1] == "<" for line in texts]):
             texts, levels = self.interpret(texts)
@@ -132,9 +132,10 @@ class Pipeline:
         return self._meaning
 
     def _join(self, texts: list[str]) -> str:
-        joined = self._joined
+        joined, split = self._joined, self._split
         if joined[0] is not texts:
-            joined = self._joined = (texts, join(texts))
+            text = "\n" + split[1].removesuffix("\n") if split[0] is texts else join(texts)
+            joined = self._joined = (texts, text)
         return joined[1]
 
 
