@@ -434,3 +434,55 @@ def test_no_span_is_made_of_our_requests(server, local, monkeypatch):
     subwatch.run(["true"], sinks=[sink])
     assert sink.close(5) == 0
     assert used == ["in", "out"]
+
+
+def test_the_connection_is_kept(server, local, monkeypatch):
+    accepted = []
+    get_request = server._server.get_request
+    monkeypatch.setattr(server._server, "get_request", lambda: accepted.append(1) or get_request())
+    sink = LokiSink(**{**local.options, **FAST})
+    subwatch.run(script(), sinks=[sink], stderr=subprocess.DEVNULL)
+    assert sink.close(5) == 0
+    assert len(server.requests) > 5
+    assert len(accepted) == 1
+
+
+def test_a_batch_in_the_spool_that_is_damaged_is_dropped_and_counted(
+    server, local, lokiserver, tmp_path, caplog
+):
+    import sqlite3
+
+    path = tmp_path / "loki.spool"
+    options = {**local.options, **FAST, "spool": path}
+    server.always = lokiserver.Fault(status=503)
+    sink = LokiSink(**options)
+    subwatch.run(["true"], sinks=[sink])
+    sink.close(1)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE batch SET body = x'00'")
+        db.commit()
+    server.always = None
+    server.faults.append(lokiserver.Fault(status=413))
+    sink = LokiSink(**options)
+    subwatch.run(["true"], sinks=[sink])
+    assert sink.close(5) == 0
+    assert len(local.entries(count=2)) == 2
+    assert said(caplog, "a batch of 2 entries is dropped")
+    assert spooled(path) == 0
+
+
+def test_levels_of_ones_own(server, local):
+    class Odd:
+        @staticmethod
+        def levels(texts):
+            return [5, 25, 60]
+
+    sink = LokiSink(**local.options)
+    stream = sink.open(make_run())
+    stream.emit(
+        subwatch.Lines(
+            stream.inner._run, "stderr", 1, time.time_ns(), False, Odd, None, texts=["a", "b", "c"]
+        )
+    )
+    assert sink.close(5) == 0
+    assert [metadata["level"] for _, _, metadata, _ in local.entries()] == ["debug", "info", "critical"]

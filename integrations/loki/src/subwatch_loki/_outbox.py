@@ -24,6 +24,8 @@ __all__ = ["Outbox", "say"]
 ROOM = 2
 # Seconds until a spool that could not be written is written again.
 SPOOL_PAUSE = 2.0
+# Seconds between messages about the same thing.
+SILENCE = 60.0
 
 logger = logging.getLogger("subwatch")
 
@@ -49,6 +51,7 @@ class Outbox:
         self._spool_rests_until = 0.0
         self.closed = False
         self.lost = 0  # entries, known to be
+        self._said: dict[str, float] = {}
         self._reset()
 
     def _reset(self) -> None:
@@ -103,8 +106,15 @@ class Outbox:
                     self._account(old, old.count)
         if gone:
             number = sum(count for _, count in gone)
-            say(logging.WARNING, "the spool is full, its oldest %d entries are dropped", number)
+            self.warn("the spool is full, its oldest %d entries are dropped", number)
         return True
+
+    def warn(self, message: str, *values: object) -> None:
+        """Say something that may happen for every batch, once a minute."""
+        now = time.monotonic()
+        if now - self._said.get(message, -SILENCE) >= SILENCE:
+            self._said[message] = now
+            say(logging.WARNING, message, *values)
 
     def _attempt(self, work: Callable[[], T], *, writes: bool = False) -> T | None:
         """Use the spool; None when it does not work, which is said once. Writing is then left for a while."""
@@ -128,7 +138,7 @@ class Outbox:
                 return batch
             batch.lose(batch.count)
             self.done(batch, batch.count, "too_old")
-            say(logging.WARNING, "%d entries are dropped, they are older than the server takes", batch.count)
+            self.warn("%d entries are dropped, they are older than the server takes", batch.count)
 
     def _from_memory(self, besides: Batch | None) -> Batch | None:
         with self.changed:

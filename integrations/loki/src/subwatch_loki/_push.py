@@ -104,7 +104,7 @@ class Emitter(LokiEmitterV1):  # type: ignore[misc]
                     self.url, data=body, timeout=self._options.timeout, allow_redirects=False, stream=True
                 ) as response,
             ):
-                text = "" if response.status_code == 204 else self._read(response)
+                text = self._read(response)
                 wait = _seconds(response.headers.get("Retry-After"))
                 return Answer(response.status_code, self._options.scrub(text), wait)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:

@@ -15,7 +15,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from subwatch_loki._outbox import Outbox, say
+from subwatch_loki._outbox import Outbox, logger, say
 from subwatch_loki._push import Emitter
 from subwatch_loki._spool import Spool
 
@@ -35,9 +35,8 @@ DENIED = {
     405: "there is no push API at this URL",
     407: "the proxy wants credentials",
 }
-# How long to leave a server alone that does not want us, and how long to be silent about refused entries.
+# How long to leave a server alone that does not want us.
 DENIED_PAUSE = 300.0
-SILENCE = 60.0
 # Same 5xx answers to the same body before it is suspected.
 SUSPECT = 3
 # Seconds between looks whether the process that is sending the spool has done so.
@@ -99,7 +98,6 @@ class Sender:
         self._since = 0.0
         self._last: tuple[int, int, str] | None = None  # batch that was answered with a 5xx, and how
         self._repeats = 0
-        self._silent_until = 0.0
         self._denied_until = 0.0
 
     def forked(self) -> None:
@@ -155,6 +153,9 @@ class Sender:
             except _LaterError as later:
                 pause = self._pause(later.answer)
                 outbox.rest(pause, failing=True, patient=later.answer.retry_after is not None)
+            except Exception:  # noqa: BLE001 - a batch that cannot be read is not tried for ever
+                logger.exception("loki: a batch of %d entries is dropped", batch.count)
+                self._finish(batch, [(batch, batch.count)])
         self._end()
 
     def _deliver(self, batch: Batch) -> None:
@@ -227,11 +228,9 @@ class Sender:
         return self._lost(batch, batch.count, answer)
 
     def _lost(self, batch: Batch, count: int, answer: Answer) -> list[tuple[Batch, int]]:
-        now = time.monotonic()
-        if count and now >= self._silent_until:
-            self._silent_until = now + SILENCE
+        if count:
             text = f"{answer.status} {answer.text[:1024]}"
-            say(logging.WARNING, "the server has not stored %d of %d entries: %s", count, batch.count, text)
+            self.outbox.warn("the server has not stored %d of %d entries: %s", count, batch.count, text)
         return [(batch, count)]
 
     def _poisonous(self, batch: Batch, answer: Answer) -> bool:

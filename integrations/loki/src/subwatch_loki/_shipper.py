@@ -18,7 +18,7 @@ from subwatch_loki._outbox import say
 from subwatch_loki._sender import Sender
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from subwatch.records import Run, Start
     from subwatch_loki._encode import Batch
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Shipper"]
 
-LEVELS = {10: "debug", 20: "info", 30: "warning", 40: "error", 50: "critical"}
+LEVELS = {50: "critical", 40: "error", 30: "warning", 20: "info"}
 
 
 class Shipper:
@@ -99,7 +99,7 @@ class Shipper:
     def many(self, owner: Any, lines: Lines, tails: Mapping[int, str]) -> None:
         """Take lines; `tails` is the end of an entry's JSON by level."""
         count = len(lines)
-        extra = 40 + max(map(len, tails.values()))
+        extra = 40 + len(tails[20])
         step = self._encoder.step(lines.size, count, extra)
         self.sender.outbox.expect(owner, count)
         texts, numbers = lines.texts, lines.numbers
@@ -130,6 +130,18 @@ class Shipper:
             self.seal()
 
 
+class _Tails(dict[int, str]):
+    """How the JSON of a line's entry ends, by level: the same for thousands of lines."""
+
+    def __init__(self, make: Callable[[int], str]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, level: int) -> str:
+        tail = self[level] = self._make(level)
+        return tail
+
+
 class _Stream:
     """One run on its way to Loki."""
 
@@ -137,7 +149,7 @@ class _Stream:
         self._shipper = shipper
         self._run = run
         self._pid: int | None = None
-        self._tails: dict[tuple[str, bool], dict[int, str]] = {}
+        self._tails: dict[tuple[str, bool], _Tails] = {}
         self.dropped = 0
 
     def _metadata(self, *pairs: tuple[str, object]) -> str:
@@ -180,20 +192,19 @@ class _Stream:
         key = lines.stream, lines.late
         tails = self._tails.get(key)
         if tails is None:
-            tails = self._tails[key] = {
-                level: "," + self._common(key, name) + "}]" for level, name in LEVELS.items()
-            }
+            tails = self._tails[key] = _Tails(lambda level: f",{self._common(*key, level)}}}]")
         self._shipper.many(self, lines, tails)
 
-    def _common(self, key: tuple[str, bool], level: str) -> str:
-        return self._metadata(("stream", key[0]), ("level", level), ("late", "true" if key[1] else None))
+    def _common(self, stream: str, late: bool, level: int) -> str:
+        name = next((name for least, name in LEVELS.items() if level >= least), "debug")
+        return self._metadata(("stream", stream), ("level", name), ("late", "true" if late else None))
 
     def _long(self, lines: Lines) -> None:
         """Take lines of which some may be longer than the server allows, one by one."""
         for text, level, stamp, number in zip(
             lines.texts, lines.levels, lines.times, lines.numbers, strict=True
         ):
-            common = self._common((lines.stream, lines.late), LEVELS.get(level, "info"))
+            common = self._common(lines.stream, lines.late, level)
             self._shipper.one(self, stamp, text, f'"line":"{number}",{common}')
 
     def _exit(self, end: Exit) -> None:
