@@ -6,28 +6,46 @@ import logging
 import re
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigError
-from ..records import ERROR, INFO, Exit, Lines, Start
+from subwatch.errors import ConfigError
+from subwatch.records import ERROR, INFO, Exit, Lines, Start
+
+from ._stages import StageOptions, Stages
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
-    from ..records import Run
+    from subwatch.records import Run
+
+    from ._stages import Entry
 
 __all__ = ["LoggingSink"]
 
 _LINE, _LATE = "%s: %s", "%s: (late) %s"
 # Escape sequences (ECMA-48: CSI, OSC and the like, two-character ones) and what is left of controls.
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|[\]PX^_][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[ -/]{0,8}[0-~])")
+_ESCAPES = re.compile(
+    r"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|[\]PX^_][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[ -/]{0,8}[0-~])"
+)
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
-_MARKS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+_ASCII_CONTROLS = bytes((*range(9), *range(10, 32), 127))
 
 
 def plain(text: str) -> str:
-    """Make text harmless in a log or on a terminal: no escape sequences, controls as ``\\xNN``."""
-    if _MARKS.search(text) is None:
+    r"""Make text harmless in a log or on a terminal: no escape sequences, controls as ``\xNN``."""
+    if _CONTROLS.search(text) is None:
         return text
     return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", _ESCAPES.sub("", text))
+
+
+def all_plain(texts: list[str]) -> list[str]:
+    """Make texts harmless; one look at all of them tells whether there is anything to do."""
+    joined = "".join(texts)
+    # five times as fast as the search, and nearly all output is ASCII
+    if joined.isascii():
+        harmless = len(joined.encode().translate(None, _ASCII_CONTROLS)) == len(joined)
+    else:
+        harmless = _CONTROLS.search(joined) is None
+    return texts if harmless else [plain(text) for text in texts]
 
 
 class LoggingSink:
@@ -36,17 +54,26 @@ class LoggingSink:
     The records look as if the caller had logged them where the child was started: its file, line and
     function, and the time at which the line was read. The message is a constant template with arguments.
     Their extras are ``subwatch_run_id``, ``subwatch_program``, ``subwatch_pid``, ``subwatch_stream``,
-    ``subwatch_number`` and, at the exit, ``subwatch_exit_code``, ``subwatch_signal``, ``subwatch_reason``
-    and ``subwatch_duration`` (seconds); tags are ``subwatch_tag_NAME``, correlation values ``subwatch_NAME``.
+    ``subwatch_number`` and, at the exit, ``subwatch_exit_code``, ``subwatch_signal``, ``subwatch_reason``,
+    ``subwatch_duration`` (seconds) and ``subwatch_thinned`` (progress updates left out); tags are
+    ``subwatch_tag_NAME``, correlation values ``subwatch_NAME``. The exit's message says what was left out.
 
     Args:
         logger: Name of the logger, or the logger itself; by default ``subwatch.PROGRAM``, with a dot in
             the program's name made an underscore.
-        progress: Also log progress updates (lines that end with a lone carriage return).
+        progress: Progress updates, which are lines whose progress a recogniser reads and lines that end
+            with a lone carriage return: of each phase the first and the last are logged, and between them
+            at most one in so many seconds; True logs all of them, False none.
+        throttle: Most records in 10 seconds, and repeated lines as "last message repeated N times", said
+            with the next line or at the exit; None logs all.
+        hold_back: Hold lines of WARNING and above until the outcome is known: after a success they are
+            INFO; after a failure they are what they said, and the run's last lines are (again) ERROR.
+        group: Log tracebacks, and PostgreSQL's messages with their DETAIL and HINT, as one record. A line
+            that may be the beginning of one waits for the next line, or the exit.
         exit_level: Level of the exit of a child that succeeded.
 
     Raises:
-        ConfigError: `logger` is neither.
+        ConfigError: An option has a wrong value.
     """
 
     name = "logging"
@@ -55,7 +82,10 @@ class LoggingSink:
         self,
         logger: str | logging.Logger | logging.LoggerAdapter[Any] | None = None,
         *,
-        progress: bool = False,
+        progress: float | bool = 10.0,
+        throttle: int | None = None,
+        hold_back: bool = False,
+        group: bool = False,
         exit_level: int = INFO,
     ) -> None:
         if isinstance(logger, logging.LoggerAdapter):
@@ -66,7 +96,8 @@ class LoggingSink:
             raise ConfigError(f"logger= takes a name or a logging.Logger, not {type(logger).__name__}")
         self._logger = logger
         self._loggers: dict[str, logging.Logger] = {}
-        self._progress = progress
+        self._options = StageOptions(progress, throttle, hold_back, group)
+        self._options.check()
         self._exit_level = exit_level
 
     def open(self, run: Run) -> _Stream:
@@ -78,20 +109,22 @@ class LoggingSink:
                 # without this, logging's last resort would print WARNING lines that stderr shows already
                 logger.addHandler(logging.NullHandler())
             self._loggers[run.program] = logger
-        return _Stream(logger, run, self._progress, self._exit_level)
+        return _Stream(logger, run, self._options, self._exit_level)
 
     def close(self, timeout: float = 0.0) -> None:
         """Do nothing: handlers belong to the application."""
 
 
 class _Stream:
-    def __init__(self, logger: logging.Logger, run: Run, progress: bool, exit_level: int) -> None:
+    def __init__(self, logger: logging.Logger, run: Run, options: StageOptions, exit_level: int) -> None:
         self._logger = logger
         self._run = run
-        self._progress = progress
+        self._options = options
         self._exit_level = exit_level
-        self._extra: dict[str, Any] = {}
-        self._template: logging.LogRecord | None = None
+        self._pid: int | None = None
+        self._template: dict[str, Any] | None = None
+        self._stages: Stages | None = None
+        self._last_ns = 0
 
     @property
     def wants_lines(self) -> bool:
@@ -107,7 +140,9 @@ class _Stream:
             self._exit(records)
 
     def close(self) -> None:
-        pass
+        """Log what was kept back of late lines."""
+        if self._stages is not None:
+            self._write(self._stages.finish(self._last_ns))
 
     def _heard(self, level: int) -> bool:
         """Whether a record of this level would reach a handler that does something."""
@@ -122,76 +157,138 @@ class _Stream:
         return False
 
     def _start(self, start: Start) -> None:
-        run = self._run
-        self._extra = {
-            "subwatch_run_id": run.id,
-            "subwatch_program": run.program,
-            "subwatch_pid": start.pid,
-            **{f"subwatch_tag_{name}": value for name, value in run.tags.items()},
-            **{f"subwatch_{name}": value for name, value in run.fields.items()},
-        }
+        self._pid = start.pid
         if self._heard(logging.DEBUG):
-            self._log(logging.DEBUG, start.time_ns, "%s started with pid %s", (run.program, start.pid), {})
+            extra = {"args": (self._run.program, start.pid)}
+            self._log(self._values(logging.DEBUG, start.time_ns, "%s started with pid %s", extra))
+
+    # -- lines --------------------------------------------------------------------------------------
 
     def _lines(self, lines: Lines) -> None:
         if not self._heard(self._run.ceiling):
             return
-        levels = lines.levels
-        on = {level: self._heard(level) for level in set(levels)}
-        if not any(on.values()):
-            return
-        program, progress, log = self._run.program, self._progress, self._log
+        heard = {level for level in set(lines.levels) if self._heard(level)}
+        self._last_ns = lines.time_ns
+        if self._staged(lines):
+            if self._stages is None:
+                self._stages = Stages(self._options)
+            self._write(self._stages.feed(lines, heard))
+        elif heard:
+            self._all(lines, heard)
+
+    def _staged(self, lines: Lines) -> bool:
+        """Whether a stage has to look at the lines of a batch."""
+        progress, throttle, hold_back, group = self._options
+        if throttle is not None or hold_back or group:
+            return True
+        return progress is not True and ("\r" in lines.endings or any(lines.progress))
+
+    def _all(self, lines: Lines, heard: set[int]) -> None:
+        """Log all lines of a batch that are heard, as they are."""
         template = _LATE if lines.late else _LINE
-        stream = lines.stream
-        columns = zip(lines.texts, levels, lines.times, lines.numbers, lines.endings, strict=True)
-        for text, level, time_ns, number, ending in columns:
-            if on[level] and (progress or ending != "\r"):
-                extra = {"subwatch_stream": stream, "subwatch_number": number}
-                log(level, time_ns, template, (program, plain(text)), extra)
+        extra = {"subwatch_stream": lines.stream}
+        ready = {level: self._values(level, lines.time_ns, template, extra) for level in heard}
+        program, log = self._run.program, self._log
+        for text, level, number in zip(all_plain(lines.texts), lines.levels, lines.numbers, strict=True):
+            if level in heard:
+                values = ready[level]
+                values["subwatch_number"], values["args"] = number, (program, text)
+                log(values)
+
+    def _write(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            if self._heard(entry.level):
+                args = (self._run.program, "\n".join(all_plain(entry.texts)))
+                extra = {"subwatch_stream": entry.stream, "subwatch_number": entry.number, "args": args}
+                template = _LATE if entry.late else _LINE
+                self._log(self._values(entry.level, entry.time_ns, template, extra))
+
+    # -- the exit -----------------------------------------------------------------------------------
 
     def _exit(self, exit: Exit) -> None:
+        options = self._options
+        if self._stages is None and options.hold_back:
+            self._stages = Stages(options)  # nobody heard a line; the tail may be heard
+        stages = self._stages
+        if stages is not None:
+            self._write(stages.outcome(exit))
         level = ERROR if exit.failed else self._exit_level
         if not self._heard(level):
             return
-        extra = {
+        extra: dict[str, Any] = {
             "subwatch_exit_code": exit.returncode,
             "subwatch_signal": exit.signal,
             "subwatch_reason": exit.reason,
             "subwatch_duration": exit.duration,
+            "subwatch_thinned": stages.thinned if stages else 0,
         }
-        template, args = "%s %s after %.3g s", (self._run.program, exit.outcome, exit.duration)
+        template, args = "%s %s after %.3g s", [self._run.program, exit.outcome, exit.duration]
         if lost := ", ".join(f"{count} records to {name}" for name, count in exit.dropped.items()):
-            template, args = template + ", lost %s", (*args, lost)  # type: ignore[assignment]
-        self._log(level, exit.time_ns, template, args, extra)
+            template += ", lost %s"
+            args.append(lost)
+        if stages and (left_out := _left_out(stages)):
+            template += ", left out %s"
+            args.append(left_out)
+        extra["args"] = tuple(args)
+        self._log(self._values(level, exit.time_ns, template, extra))
 
-    def _log(self, level: int, time_ns: int, message: str, args: tuple[Any, ...], extra: dict[str, Any]) -> None:
-        if logging.getLogRecordFactory() is not logging.LogRecord:
-            record = self._make(level)
-            values = record.__dict__
-        else:
-            # making a record costs more than all else here; all of a run are alike but for a few values
-            if self._template is None:
-                self._template = self._make(level)
-            record = object.__new__(logging.LogRecord)
-            values = record.__dict__
-            values.update(self._template.__dict__)
-        values.update(extra)
-        values["msg"], values["args"] = message, args
-        values["levelno"], values["levelname"] = level, logging.getLevelName(level)
-        created = values["created"] = time_ns / 1e9
-        values["msecs"] = time_ns // 1_000_000 % 1000 + 0.0
+    # -- log records --------------------------------------------------------------------------------
+
+    def _values(self, level: int, time_ns: int, message: str, extra: dict[str, Any]) -> dict[str, Any]:
+        """What log records of this level and time have in common that others have not."""
+        created = time_ns / 1_000_000_000  # of whole numbers: rounded right
         started = logging._startTime  # type: ignore[attr-defined]
-        if isinstance(started, int):  # nanoseconds since Python 3.13
-            values["relativeCreated"] = (time_ns - started) / 1e6
+        # nanoseconds since Python 3.13
+        relative = (time_ns - started) / 1e6 if isinstance(started, int) else (created - started) * 1000
+        if logging.getLogRecordFactory() is not logging.LogRecord:
+            self._template = None
+        elif self._template is None:
+            # making a record costs more than all else here; all of a run are alike but for a few values
+            self._template = self._make(level).__dict__
+        return {
+            **(self._template or {}),
+            **extra,
+            "msg": message,
+            "levelno": level,
+            "levelname": logging.getLevelName(level),
+            "created": created,
+            "msecs": time_ns // 1_000_000 % 1000 + 0.0,
+            "relativeCreated": relative,
+        }
+
+    def _log(self, values: dict[str, Any]) -> None:
+        """Log a record with these values."""
+        if self._template is None:
+            record = self._make(values["levelno"])
+            record.__dict__.update(values)
         else:
-            values["relativeCreated"] = (created - started) * 1000
+            record = object.__new__(logging.LogRecord)
+            record.__dict__ = values.copy()
         self._logger.handle(record)
 
     def _make(self, level: int) -> logging.LogRecord:
         """Have a record made by the record factory, for whatever it adds, at the caller's place."""
-        caller = self._run.caller
+        run, caller = self._run, self._run.caller
         place = (caller.file, caller.line) if caller else ("(unknown file)", 0)
         function = caller.function if caller else "(unknown function)"
         record = self._logger.makeRecord(self._logger.name, level, *place, "", (), None, function, None)
-        record.__dict__.update(self._extra)
+        record.__dict__.update(
+            {
+                "subwatch_run_id": run.id,
+                "subwatch_program": run.program,
+                "subwatch_pid": self._pid,
+                **{f"subwatch_tag_{name}": value for name, value in run.tags.items()},
+                **{f"subwatch_{name}": value for name, value in run.fields.items()},
+            }
+        )
         return record
+
+
+def _left_out(stages: Stages) -> str:
+    """What was not logged, in words."""
+    said = (
+        (stages.thinned, "progress update", "progress updates"),
+        (stages.repeated, "repeated line", "repeated lines"),
+        (stages.flooded, "line too many", "lines too many"),
+    )
+    return ", ".join(f"{count} {one if count == 1 else many}" for count, one, many in said if count)
