@@ -7,7 +7,7 @@ import os
 import select
 import stat
 
-from ._dispatch import report
+from ._report import report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

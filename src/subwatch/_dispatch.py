@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 
+from ._report import report, sink_name
 from .records import Lines
 
 TYPE_CHECKING = False
@@ -18,22 +19,7 @@ if TYPE_CHECKING:
     from .records import Exit, Run, Start
     from .sinks import Sink, Stream
 
-__all__ = ["Dispatcher", "report", "sink_name"]
-
-
-def sink_name(sink: object) -> str:
-    """Name of a sink for messages and accounts."""
-    name = getattr(sink, "name", None)
-    if isinstance(name, str) and name:
-        return name
-    return str(getattr(sink, "__name__", None) or type(sink).__name__)
-
-
-def report(message: str, *args: object, exc_info: BaseException | None = None) -> None:
-    """Say something about subwatch itself on the logger ``subwatch``."""
-    import logging
-
-    logging.getLogger("subwatch").warning(message, *args, exc_info=exc_info)
+__all__ = ["Dispatcher"]
 
 
 class _Entry:

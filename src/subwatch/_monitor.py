@@ -6,7 +6,7 @@ import signal
 import time
 
 from . import _os
-from ._dispatch import report
+from ._report import report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

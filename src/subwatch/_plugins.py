@@ -5,7 +5,7 @@ Only what is named is ever imported. All wording of errors about plugins is here
 
 from __future__ import annotations
 
-from ._dispatch import sink_name
+from ._report import sink_name
 from .errors import ConfigError, SinkLoadError, SinkNotFound
 
 TYPE_CHECKING = False

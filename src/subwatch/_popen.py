@@ -11,13 +11,13 @@ import weakref
 from . import _os
 from ._captured import Talk, feed_or_kill
 from ._control import Backlog
+from ._default import default_watch
 from ._drive import Drive
 from ._options import split
 from ._outcome import outcome
 from ._poller import Poller
 from ._relay import follow
 from ._spawn import Child, by_name
-from ._watch import default_watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import threading
 import time
 from functools import partial
 
-from . import _plugins
-from ._dispatch import report, sink_name
+from . import _default, _plugins
 from ._options import DEFAULTS, check, merge
+from ._report import report, sink_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .processors import Redactor
     from .sinks import Sink, SinkLike
 
-__all__ = ["Watch", "add_sink", "configure", "default_watch"]
+__all__ = ["Watch", "add_sink", "configure"]
 
 
 class Watch:
@@ -95,13 +95,13 @@ class Watch:
     # -- building -----------------------------------------------------------------------------------
 
     def _options_for(self, call: Mapping[str, Any]) -> dict[str, Any]:
-        base = self._options if self is _default else merge(_default._options, self._options)
+        base = self._options if self is _default.current else merge(_default.current._options, self._options)
         return {**DEFAULTS, **merge(base, call)}
 
     def _own_sinks(self) -> tuple[Sink, ...]:
         """The sinks of this watch, made at first use; without any of its own, those of `configure`."""
-        if "sinks" not in self._options and self is not _default:
-            return _default._own_sinks()
+        if "sinks" not in self._options and self is not _default.current:
+            return _default.current._own_sinks()
         with self._lock:
             if self._sinks is None:
                 self._sinks, mine = make_sinks(self._options.get("sinks", DEFAULTS["sinks"]))
@@ -169,7 +169,7 @@ def close_sinks(sinks: Sequence[Sink], timeout: float) -> int:
 
 # -- the default --------------------------------------------------------------------------------------
 
-_default = Watch()
+_default.current = Watch()
 _build: ModuleType | None = None
 
 
@@ -188,13 +188,12 @@ def configure(**options: Unpack[Options]) -> None:
         SinkNotFound: A named sink is not installed.
         SinkLoadError: A named sink is broken.
     """
-    global _default  # noqa: PLW0603 - this is the one piece of global state, and it says so
     watch = Watch(**options)
-    before, _default = _default, watch
+    before, _default.current = _default.current, watch
     try:
         watch._own_sinks()
     except BaseException:
-        _default = before
+        _default.current = before
         raise
     before.close()
 
@@ -214,11 +213,6 @@ def add_sink(sink: Sink) -> None:
     global _added  # noqa: PLW0603 - for the whole process, as `configure`
     if sink not in _added:
         _added = (*_added, sink)
-
-
-def default_watch() -> Watch:
-    """The watch of runs that have none of their own."""
-    return _default
 
 
 def _revive(options: dict[str, Any]) -> Watch:

@@ -15,12 +15,12 @@ from asyncio.subprocess import SubprocessStreamProtocol
 
 from ._captured import Captured, feed_or_kill
 from ._control import Backlog
+from ._default import default_watch
 from ._drive import Drive
 from ._options import split
 from ._outcome import outcome
 from ._popen import prelude
 from ._spawn import Child, by_name
-from ._watch import default_watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -174,14 +174,14 @@ def _fixture() -> Any:
     @pytest.fixture(name="subwatch_records")
     def fixture() -> Iterator[RecordingSink]:
         """A `RecordingSink` that gets the records of all runs of a test that set no sinks of their own."""
-        from . import _watch, configure
+        from . import _default, configure
 
-        before, sink = _watch._default, RecordingSink()
+        before, sink = _default.current, RecordingSink()
         configure(sinks=[sink])
         try:
             yield sink
         finally:
-            _watch._default = before
+            _default.current = before
 
     return fixture
 

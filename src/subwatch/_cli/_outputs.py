@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 
 from .. import _plugins
-from .._dispatch import sink_name
-from ._log import set_up
+from .._report import sink_name
 from ._say import say
 from ._values import Spec
 
@@ -50,7 +49,11 @@ class Outputs:
         names = {spec.name for spec in wanted}
         self.display = not names.isdisjoint(_DISPLAYS)
         self.raw = not (self.display or ("logging" in names and log in (None, "-")))
-        self._account: Callable[[], str | None] = set_up(settings) if "logging" in names else lambda: None
+        self._account: Callable[[], str | None] = lambda: None
+        if "logging" in names:
+            from ._log import set_up
+
+            self._account = set_up(settings)
 
     def close(self, deadline: float, dropped: Mapping[str, int]) -> None:
         """Let the sinks deliver what they have, and say what they could not.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import contextvars
 import os
 import sys
@@ -11,7 +12,7 @@ import time
 import weakref
 from collections import deque
 
-from subwatch._dispatch import report, sink_name
+from subwatch._report import report, sink_name
 from subwatch.errors import ConfigError
 
 TYPE_CHECKING = False
@@ -23,20 +24,14 @@ if TYPE_CHECKING:
     from subwatch.sinks import Sink, Stream
 
     Policy: TypeAlias = Literal["drop_oldest", "drop_newest", "block"]
-    #: Ticket, stream, records, cost in bytes.
-    Entry: TypeAlias = "tuple[int, _BackgroundStream, Any, int]"
+    Entry: TypeAlias = "tuple[int, _BackgroundStream, Any, int]"  # ticket, stream, records, bytes
 
 __all__ = ["Background"]
 
 POLICIES = ("drop_oldest", "drop_newest", "block")
-
-# What a queued batch costs besides its text: the objects around it.
-OVERHEAD = 1024
-
-# Queued in place of records: the stream is to be closed.
-_CLOSE: tuple[()] = ()
-
-# Those that may still hold records, for the end of the process and for forks.
+OVERHEAD = 1024  # bytes that a queued batch costs besides its text: the objects around it
+_CLOSE: tuple[()] = ()  # queued in place of records: the stream is to be closed
+# For the end of the process and for forks.
 _live: weakref.WeakSet[Background] = weakref.WeakSet()
 
 
@@ -52,11 +47,9 @@ class Background:
     records count as dropped. The wrapped sink may have, besides the protocol:
 
     - ``idle() -> float | None``, called on the worker when nothing is queued: do what is due, such as sending
-      a batch that has waited long enough. Returns seconds until the next call, None for "when there was a
-      record".
+      a batch that has waited long enough. Returns seconds until the next call, None for "after a record".
     - ``stream.flush(timeout) -> int``, called in the caller's thread once the stream's records are handed
-      over: waits for delivery, returns how many are left. The worker may be busy with other streams
-      meanwhile.
+      over: waits for delivery, returns how many are left. The worker may serve other streams meanwhile.
     - ``forked()``, called in a forked child: forget locks, threads, connections and what was not sent.
     - ``failing``, true while waiting for room would not help.
 
@@ -129,9 +122,8 @@ class Background:
                 return 0
             self._closed = True
             self._changed.notify_all()
-            thread = self._thread
-        if thread is not None:
-            thread.join(max(0.0, timeout))
+        if self._thread is not None:
+            self._thread.join(max(0.0, timeout))
         left = 0
         with self._changed:
             for _, stream, records, _ in (*self._lines, *self._others):
@@ -180,7 +172,7 @@ class Background:
         if self._policy == "block":
             return True
         asyncio = sys.modules.get("asyncio")
-        looping = asyncio is not None and asyncio._get_running_loop() is not None
+        looping = asyncio and asyncio._get_running_loop()
         return not looping and not getattr(self._sink, "failing", False)
 
     def _fits(self, cost: int) -> bool:
@@ -190,11 +182,9 @@ class Background:
     def _start(self) -> None:
         work = contextvars.Context().run
         thread = threading.Thread(target=work, args=(self._work,), name=f"subwatch-{self.name}", daemon=True)
-        try:
+        with contextlib.suppress(RuntimeError):  # the interpreter ends; `close` counts what is queued
             thread.start()
-        except RuntimeError:  # the interpreter is shutting down; `close` will count what is queued
-            return
-        self._thread = thread
+            self._thread = thread
 
     def _work(self) -> None:
         wait: float | None = None
@@ -202,7 +192,9 @@ class Background:
             with self._changed:
                 self._finished()
                 self._changed.wait_for(lambda: self._lines or self._others or self._closed, wait)
-                entry = self._current = self._take()
+                queues = [queue for queue in (self._lines, self._others) if queue]
+                entry = min(queues, key=lambda queue: queue[0][0]).popleft() if queues else None
+                self._current = entry
                 if entry is None and self._closed:
                     return
             if entry is None:
@@ -222,10 +214,6 @@ class Background:
                 self._stalled = False
             self._changed.notify_all()
 
-    def _take(self) -> Entry | None:
-        queues = [queue for queue in (self._lines, self._others) if queue]
-        return min(queues, key=lambda queue: queue[0][0]).popleft() if queues else None
-
     def _idle(self) -> float | None:
         try:
             return self._sink.idle() if hasattr(self._sink, "idle") else None
@@ -241,12 +229,6 @@ class Background:
             entries = (*self._lines, *self._others, *filter(None, (self._current,)))
             return sum(len(records) for _, owner, records, _ in entries if owner is stream)
 
-    def _forked(self) -> None:
-        """Start afresh in a forked child: what was queued is the parent's to deliver."""
-        self._reset()
-        if hasattr(self._sink, "forked"):
-            self._sink.forked()
-
 
 class _BackgroundStream:
     """The stream of one run; counts what did not reach the wrapped stream."""
@@ -257,7 +239,7 @@ class _BackgroundStream:
         self.env: Mapping[str, str | None] = getattr(inner, "env", None) or {}
         self.lost = 0
         self.failed = False
-        self.ticket = 0  # of the newest entry
+        self.ticket = 0
 
     @property
     def dropped(self) -> int:
@@ -298,16 +280,23 @@ class _BackgroundStream:
 def _close_all() -> None:
     """Deliver what is queued at the end of the process."""
     for background in list(_live):
-        left = background.close(background._flush_timeout)
-        if left:
-            report("sink %s: %d records were not delivered", background.name, left)
+        try:
+            left = background.close(background._flush_timeout)
+        except Exception as error:  # noqa: BLE001 - the others are to be closed as well
+            report("sink %s failed at the end: %r", background.name, error, exc_info=error)
+        else:
+            if left:
+                report("sink %s: %d records were not delivered", background.name, left)
 
 
-def _forked_all() -> None:
+def _forked() -> None:
+    """Start afresh in a forked child: what was queued is the parent's to deliver."""
     for background in list(_live):
-        background._forked()
+        background._reset()
+        if hasattr(background._sink, "forked"):
+            background._sink.forked()
 
 
 atexit.register(_close_all)
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_forked_all)
+    os.register_at_fork(after_in_child=_forked)
