@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
-from difflib import get_close_matches
 
 from ..errors import ConfigError
 from ._options import BY_KEY, OPTIONS
@@ -13,7 +11,7 @@ from ._values import Spec, Word, put
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
     from typing import Any
 
@@ -71,6 +69,8 @@ def from_file(path: Path) -> Source:
     Raises:
         ConfigError: It cannot be read, is no TOML, or has a wrong key or value; with its name and the line.
     """
+    import tomllib
+
     try:
         content = path.read_text("utf-8")
         data = tomllib.loads(content)
@@ -100,7 +100,7 @@ def from_file(path: Path) -> Source:
 
 def _sink_tables(source: Source, path: Path, content: str, tables: Any) -> None:
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
-        cure = "options of a sink stand in a table of its own, such as [sink.loki]; which to use, in sinks = [...]"
+        cure = "options of a sink stand in a table of its own, such as [sink.loki]; which to use, in sinks"
         raise ConfigError(f"{_place(path, content, 'sink')}: {cure}")
     source.sinks = tables
 
@@ -141,14 +141,20 @@ def from_environment(environ: Mapping[str, str]) -> Source:
         elif name.startswith(_SINK) and "_" in name[len(_SINK) :]:
             sink, _, key = name[len(_SINK) :].lower().partition("_")
             put(source.sinks.setdefault(sink, {}), key, Word(value))
-        elif name not in _OTHERS and (close := get_close_matches(name, known, 1, 0.85)):
-            source.remarks.append(f"variable {name} means nothing to subwatch: did you mean {close[0]}?")
+        elif name not in _OTHERS and (close := _close(name, known, 0.85)):
+            source.remarks.append(f"variable {name} means nothing to subwatch: did you mean {close}?")
     return source
 
 
 def _nearest(key: str, keys: list[str]) -> str:
-    close = get_close_matches(key.replace("-", "_"), keys, 1)
-    return f"did you mean {close[0]!r}?" if close else f"keys are {', '.join(sorted(keys))}"
+    close = _close(key.replace("-", "_"), keys)
+    return f"did you mean {close!r}?" if close else f"keys are {', '.join(sorted(keys))}"
+
+
+def _close(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(word, known, 1, cutoff)), None)
 
 
 # -- sinks ------------------------------------------------------------------------------------------------

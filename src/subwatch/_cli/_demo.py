@@ -75,22 +75,18 @@ def demo(*, plain: bool) -> int:
     with TemporaryDirectory(prefix="subwatch-demo-") as folder:
         commands = _commands(Path(folder))
         print(f"{len(commands)} programs of the standard library, watched at once by {how}:\n", flush=True)
-        watch = Watch(sinks=[sink, lambda record: ended.append(record) if isinstance(record, Exit) else None])
-        running = []
-        try:
-            for argv, options in commands:
-                running.append(
-                    watch.Popen(argv, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, cwd=folder, **options)
-                )
-            with ThreadPoolExecutor(
-                len(running)
-            ) as pool:  # whoever waits gets CPU time and memory for the record
+        keep = lambda record: ended.append(record) if isinstance(record, Exit) else None  # noqa: E731
+        watch = Watch(sinks=[sink, keep], tree=True)  # a Ctrl-C is for us
+        silent = {"stdin": DEVNULL, "stdout": DEVNULL, "stderr": DEVNULL, "cwd": folder}
+        # one waits for each: who waits gets the CPU time and memory for the record
+        with ThreadPoolExecutor(len(commands)) as pool:
+            running = [watch.Popen(argv, **silent, **options) for argv, options in commands]
+            try:
                 list(pool.map(Popen.wait, running))
-        finally:
-            for process in running:
-                process.kill()
-                process.wait()
-            watch.close()
+            finally:
+                for process in running:
+                    process.terminate()
+        watch.close()
     _sum_up(ended, with_tail=isinstance(sink, _Plain))  # another sink has shown them
     return 0
 

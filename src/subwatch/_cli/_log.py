@@ -8,6 +8,7 @@ import os
 import sys
 
 from ..errors import ConfigError
+from ._say import MARK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,10 +18,7 @@ if TYPE_CHECKING:
 
     from ._settings import Settings
 
-__all__ = ["MARK", "set_up"]
-
-#: Attribute of every log record that the logging sink makes.
-MARK = "subwatch_run_id"
+__all__ = ["set_up"]
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 _SYSLOG = ("/dev/log", "/var/run/syslog")

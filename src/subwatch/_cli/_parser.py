@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from difflib import get_close_matches
 
 from ..errors import ConfigError
 from ._options import GROUPS, OPTIONS
@@ -202,6 +201,8 @@ def _typed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 
 def refuse(parser: argparse.ArgumentParser, word: str) -> NoReturn:
     """End with what is to be said about a word that the parser does not know."""
+    from difflib import get_close_matches
+
     close = get_close_matches(word.partition("=")[0], parser._option_string_actions, 1)
     parser.error(
         f"unknown {'option' if word.startswith('-') else 'argument'} {word}"

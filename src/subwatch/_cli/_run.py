@@ -17,7 +17,6 @@ from ._keyboard import keyboard_for
 from ._outputs import Outputs
 from ._say import Messages, say
 from ._signals import EndedBySignal, Signals
-from ._spool import Spool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from .._monitor import Monitor
     from ..records import Exit
     from ._settings import Settings
+    from ._spool import Spool
 
 __all__ = ["FAULT", "run"]
 
@@ -88,7 +88,7 @@ class _Job:
     def __init__(self, settings: Settings, outputs: Outputs) -> None:
         self._settings = settings
         self._outputs = outputs
-        self._spool = Spool() if settings["quiet"] else None
+        self._spool = _spool() if settings["quiet"] else None
         options = settings.library()
         if not outputs.raw and "pty" not in options:
             options["pty"] = os.isatty(2)
@@ -161,6 +161,12 @@ class _Job:
         if failed:
             self._spool.replay()
         self._spool.close()
+
+
+def _spool() -> Spool:
+    from ._spool import Spool
+
+    return Spool()
 
 
 def _status(exit: Exit) -> int:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import os
 
-from ..sinks._logging import plain
-from ._log import MARK
+__all__ = ["MARK", "Messages", "say"]
 
-__all__ = ["Messages", "say"]
+#: Attribute of every log record that the logging sink makes.
+MARK = "subwatch_run_id"
 
 
 def say(message: str) -> None:
     """Write a line to stderr, if there is one."""
+    from ..sinks._logging import plain
+
     try:
         os.write(2, f"subwatch: {plain(message)}\n".encode("utf-8", "backslashreplace"))
     except OSError:

@@ -82,6 +82,12 @@ def _try(settings: Settings, spec: Spec, used: bool) -> tuple[bool, str]:
 
 def _trial() -> Run:
     return Run(
-        id=run_id(time.time_ns()), argv=("subwatch", "sinks"), program="subwatch", cwd="", host=os.uname().nodename,
-        tags={}, caller=None, parent_pid=os.getppid(),
-    )  # fmt: skip
+        id=run_id(time.time_ns()),
+        argv=("subwatch", "sinks", "--check"),
+        program="subwatch",
+        cwd="",
+        host=os.uname().nodename,
+        tags={},
+        caller=None,
+        parent_pid=os.getppid(),
+    )

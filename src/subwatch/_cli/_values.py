@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import shlex
-import tomllib
 
 from ..errors import ConfigError
 from ..records import LEVEL_NAMES
@@ -237,6 +236,8 @@ def literal(word: str, annotation: str = "") -> Any:
     takes = set(re.findall(r"\w+", bare))
     if "str" in takes and not takes & {"int", "float", "bool"} and word[:1] not in {'"', "'"}:
         return str(word)
+    import tomllib
+
     try:
         return tomllib.loads(f"value = {word}")["value"]
     except (tomllib.TOMLDecodeError, KeyError):
