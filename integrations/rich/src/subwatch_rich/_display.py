@@ -142,13 +142,12 @@ class Display:
         with self._changed:
             self._queue.append(item)
             self._waiting += len(item.lines)
-            if self._waiting <= _WAITING:
-                return
             for old in self._queue:
-                self._missing += old.drop()
-                self._waiting = sum(len(item.lines) for item in self._queue)
                 if self._waiting <= _WAITING:
-                    return
+                    break
+                count = old.drop(self._waiting - _WAITING)
+                self._waiting -= count
+                self._missing += count
 
     def flush(self, timeout: float) -> int:
         """Have everything drawn now; return how many things are left when the time is over."""
@@ -181,7 +180,7 @@ class Display:
             pass
         with self._changed:
             for item in self._take(_WAITING)[0]:
-                item.drop()
+                item.drop(_WAITING)
         self._hook.detach()
 
     def _frame(self, patience: float) -> bool:

@@ -3,7 +3,7 @@ r"""Rows below whatever a console prints, whoever prints it.
 The rows lie below the cursor, one line further down: each time they are drawn the cursor is put back to where
 it was. So nothing has to be known about the screen: what others write to the same terminal, past rich, lands
 above the rows; a terminal that changes its size or a display of the application that comes or goes does no
-lasting harm; and no cursor has to be shown again when the process is killed. `rich.live.Live` cannot do that: it
+lasting harm; and after a kill there is no cursor to show again. `rich.live.Live` cannot do that: it
 counts lines, and before rich 14.1 a console has one at a time (later ones have to end in the opposite order).
 
 While the application has a Live or Progress of its own on the console, the rows are part of its picture.
@@ -82,8 +82,9 @@ class Hook(RenderHook):
 def _below(rows: list[list[Segment]]) -> Iterable[Segment]:
     if not rows:
         return
-    # index (which scrolls at the bottom and keeps the column), up again: now there is room; save the cursor
-    yield _control("\x1bD" * len(rows) + f"\x1b[{len(rows)}A\x1b7")
+    # clear what others' lines have moved the cursor to; index (which scrolls at the bottom and keeps the column),
+    # up again: now there is room; save the cursor
+    yield _control("\x1b[K" + "\x1bD" * len(rows) + f"\x1b[{len(rows)}A\x1b7")
     for row in rows:
         yield _NEXT
         yield Segment.line()

@@ -44,11 +44,11 @@ class Item:
         self.lines = lines
         self.exit = exit
 
-    def drop(self) -> int:
-        """Give the lines up; return how many there were."""
-        count = len(self.lines)
+    def drop(self, most: int) -> int:
+        """Give up so many lines at most, the oldest; return how many."""
+        count = min(most, len(self.lines))
         self.stream.dropped += count
-        self.lines = []
+        del self.lines[:count]
         return count
 
 

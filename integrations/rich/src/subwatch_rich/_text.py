@@ -10,7 +10,7 @@ __all__ = ["duration", "harmless", "size"]
 _ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]{0,64}[ -/]{0,8}[@-~]"
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]{0,4096}(?:\x07|\x1b\\|\x9c)"
-    r"|\x1b[ -/]{0,8}[0-~]"
+    r"|\x1b[ -/]{1,8}[0-~]|\x1b[0-OQ-WYZ\\`-~]"
 )
 # What a terminal acts on or cannot show: controls but the tab, line separators, marks that turn the direction
 # of writing (CVE-2021-42574), halves of surrogate pairs.
