@@ -38,7 +38,7 @@ def python(code, *args, check=True, options=("-X", "dev", "-W", "error"), **kwar
     env = {**os.environ, "PYTHONPATH": SOURCE}
     done = subprocess.run(
         [sys.executable, *options, "-c", PRELUDE + code, *args],
-        env=env, stdout=PIPE, stderr=PIPE, encoding="utf-8", timeout=60, check=False, **kwargs,
+        env=env, stdout=PIPE, stderr=PIPE, encoding="utf-8", timeout=30, check=False, **kwargs,
     )  # fmt: skip
     if check:
         assert done.returncode == 0, done.stderr

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Set
 
 __all__ = [
+    "clear",
     "environment",
     "exit_fd",
     "in_foreground",
@@ -34,7 +35,7 @@ PIPE_SIZE = 256 * 1024
 def exit_fd(pid: int) -> int | None:
     """Return a descriptor that becomes readable when our child exits; None where there is no such thing."""
     try:
-        return os.pidfd_open(pid)
+        return clear(os.pidfd_open(pid))
     except (AttributeError, OSError):
         return None
 
@@ -130,6 +131,17 @@ def environment() -> Mapping[str, str]:
     if _environ is None or _environ[0] != current:
         _environ = (dict(current), dict(os.environ))
     return _environ[1]
+
+
+def clear(fd: int) -> int:
+    """Move a descriptor out of the way of standard streams: where ours are closed, it may have their number."""
+    if fd > 2:
+        return fd
+    import fcntl
+
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(fd)
+    return moved
 
 
 def is_writable(fd: int) -> bool:

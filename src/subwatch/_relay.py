@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from subprocess import DEVNULL
 from subprocess import Popen as _Popen  # the original, even where somebody puts ours in its place
 
+from . import _os
 from ._poller import Poller
 
 TYPE_CHECKING = False
@@ -63,11 +64,13 @@ def follow(drive: Drive, poller: Poller | None = None) -> threading.Thread | Non
         daemon=True,
     )
     with _lock:
-        if not _live:
+        if not _live and threading.main_thread().is_alive():
             atexit.unregister(_at_exit)
             atexit.register(_at_exit)  # last of all, so that it runs before sinks are closed
         _live[drive] = thread
     try:
+        if not threading.main_thread().is_alive():  # in another exit hook: ours would not run any more
+            raise RuntimeError
         thread.start()
     except RuntimeError:
         _hand_over(drive)
@@ -96,7 +99,8 @@ def _wakeable(poller: Poller) -> Poller:
     global _wake  # noqa: PLW0603 - one for the process
     with _lock:
         if _wake is None:
-            _wake = os.pipe()
+            read, write = os.pipe()
+            _wake = _os.clear(read), _os.clear(write)
     poller.read(_wake[0], _let_go)
     return poller
 

@@ -22,7 +22,7 @@ from .records import Usage
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
+    from typing import Any, AnyStr
 
     from ._monitor import Monitor
 
@@ -49,7 +49,7 @@ def by_name(popenargs: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
     return named
 
 
-class Child(subprocess.Popen["Any"]):
+class Child(subprocess.Popen["AnyStr"]):
     """A `subprocess.Popen` that leads to us.
 
     Args:
@@ -57,6 +57,13 @@ class Child(subprocess.Popen["Any"]):
         monitor: What watches it.
         direct: Whether the driver reads the caller's pipes itself, to capture them (`run`).
     """
+
+    # attributes of subprocess.Popen that the stubs of the standard library leave out
+    text_mode: bool | None
+    encoding: str | None
+    errors: str | None
+    _communication_started: bool
+    _sigint_wait_secs: float
 
     _closed_group = False
     _talk: Talk | None = None
@@ -68,12 +75,18 @@ class Child(subprocess.Popen["Any"]):
         self.drain: float = options["drain"]
         self._leads_group = False
         try:
-            if options["tree"] and not keywords.get("start_new_session") and keywords.get("process_group") is None:
+            if (
+                options["tree"]
+                and not keywords.get("start_new_session")
+                and keywords.get("process_group") is None
+            ):
                 keywords["start_new_session"] = True
             self._leads_group = bool(options["tree"]) and keywords.get("process_group") in (None, 0, -1)
             env = keywords.get("env")
             # a function that runs in the child may mean to change the environment there
-            if (env is not None or keywords.get("preexec_fn") is None) and (more := monitor.env(env)) is not None:
+            if (env is not None or keywords.get("preexec_fn") is None) and (
+                more := monitor.env(env)
+            ) is not None:
                 keywords["env"] = more
             taps = self._tap(keywords, options, direct)
         except BaseException as error:
@@ -102,7 +115,8 @@ class Child(subprocess.Popen["Any"]):
         try:
             for name in ("stderr", "stdout"):
                 target = keywords.get(name)
-                if (name in watched and writable(target)) or (direct and target == subprocess.PIPE):
+                place = 1 if merged and target is None else target  # where stderr goes with it
+                if (name in watched and writable(place)) or (direct and target == subprocess.PIPE):
                     use_pty = options["pty"] if name in watched else False
                     tap = Tap(name, target, use_pty, direct=direct, watched=name in watched, size=size)
                     taps.append(tap)

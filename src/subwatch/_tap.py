@@ -55,16 +55,16 @@ class Tap:
         inherited = 1 if name == "stdout" else 2
         if target is None:
             try:
-                self._forward = os.dup(inherited)
+                self._forward = _os.clear(os.dup(inherited))
             except OSError:  # ours is closed, so the child's would be: what it says goes to the sinks alone
                 pass
         elif target not in (subprocess.PIPE, subprocess.DEVNULL):
-            self._forward = os.dup(target if isinstance(target, int) else target.fileno())
+            self._forward = _os.clear(os.dup(target if isinstance(target, int) else target.fileno()))
         try:
             if use_pty or (use_pty is None and target is None and os.isatty(inherited)):
                 self.our_end, self.child_end = _os.open_pty(inherited)
             else:
-                self.our_end, self.child_end = os.pipe()
+                self.our_end, self.child_end = map(_os.clear, os.pipe())
                 if self._captured and size > 0:
                     _os.set_pipe_size(self.our_end, size)
         except BaseException:
@@ -95,7 +95,7 @@ class Tap:
         """
         fd = file.fileno()
         size = _os.pipe_size(fd)
-        child = os.dup(fd)
+        child = _os.clear(os.dup(fd))
         os.dup2(self.our_end, fd, inheritable=False)
         os.close(self.our_end)
         if size:
