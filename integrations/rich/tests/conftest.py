@@ -151,6 +151,12 @@ def display(terminal, child):
     return make
 
 
+@pytest.fixture(name="tidy")
+def tidy_fixture():
+    """Make figures that vary the same."""
+    return tidy
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left():
     """After the last child there is no thread of ours."""

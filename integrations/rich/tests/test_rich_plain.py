@@ -105,17 +105,19 @@ def test_a_console_that_fails_is_reported_once(caplog):
     assert [record.message for record in caplog.records] == ["the rich display failed and stops"]
 
 
-def test_a_flood_is_cut_and_counted(terminal):
-    screen, console = terminal(100, 30)
+def test_a_flood_is_cut_and_counted():
+    file = io.StringIO()
     seen = RecordingSink()
-    sink = RichSink(console)
+    sink = RichSink(Console(file=file, force_terminal=True, no_color=True))
     done = subwatch.run(["seq", "1", "200000"], sinks=[sink, seen], stdout=DEVNULL, watch_stdout=True)
     assert done.returncode == 0
     dropped = seen.exit.dropped["rich"]
-    missing = sum(int(n.replace(",", "")) for n in re.findall(r"\(([\d,]+) lines not shown\)", screen.raw))
+    missing = sum(
+        int(n.replace(",", "")) for n in re.findall(r"\(([\d,]+) lines not shown\)", file.getvalue())
+    )
     assert dropped == missing > 0
-    assert screen.raw.count("│") == 200_000 - dropped
-    assert screen.lines[-2] == "seq │ 200000"
+    assert file.getvalue().count("│") == 200_000 - dropped
+    assert "200000\n" in file.getvalue()
 
 
 def test_slow_terminals_keep_no_child_waiting():

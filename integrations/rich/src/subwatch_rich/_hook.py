@@ -82,8 +82,8 @@ class Hook(RenderHook):
 def _below(rows: list[list[Segment]]) -> Iterable[Segment]:
     if not rows:
         return
-    # clear what others' lines have moved the cursor to; index (which scrolls at the bottom and keeps the column),
-    # up again: now there is room; save the cursor
+    # clear where others' lines have moved the cursor to; index (which scrolls at the bottom and keeps the
+    # column) and up again, so that there is room; save the cursor
     yield _control("\x1b[K" + "\x1bD" * len(rows) + f"\x1b[{len(rows)}A\x1b7")
     for row in rows:
         yield _NEXT
