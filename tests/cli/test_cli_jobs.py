@@ -49,6 +49,15 @@ def states(term):
     return list(dict(re.findall(r"^\[(\d)\][+-]?\s+(\w+)", term.text(), re.MULTILINE)).values())
 
 
+def becomes(term, *expected):
+    """Whether the jobs get into these states within some seconds."""
+    for _ in range(20):
+        if states(term) == list(expected):
+            return True
+        term.read(0.3)
+    return False
+
+
 def test_stop_and_foreground(shell, wrapper):
     shell.send(f"{wrapper} {TICK}\n")
     shell.wait_for("tick2")
@@ -158,11 +167,9 @@ def test_stopped_from_outside_and_continued(shell, wrapper):
     shell.send(f"{wrapper} {TICK} 2> log &\n")
     shell.read(0.7)
     shell.send("kill -TSTP %1\n")
-    shell.read(0.5)
-    assert states(shell) == ["Stopped"]
+    assert becomes(shell, "Stopped")
     shell.send("kill -CONT %1\n")
-    shell.read(0.5)
-    assert states(shell) == ["Running"]
+    assert becomes(shell, "Running")
     shell.send("kill %1; wait; tail -1 log\n")
     shell.wait_for("tick")
 

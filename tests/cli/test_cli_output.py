@@ -89,6 +89,12 @@ def test_quiet_keeps_the_order(cli):
     assert done.stdout.split()[:6] == ["out1", "err1", "out2", "err2", "out3", "err3"]
 
 
+def test_quiet_shows_what_was_written_at_once_stdout_first(cli):
+    script = "echo out; echo err >&2; exit 1"
+    options = {"capture_output": False, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    assert cli("run", "-q", "--", "sh", "-c", script, **options).stdout.startswith("out\nerr\n")
+
+
 def test_quiet_still_makes_records(cli, records, tmp_path):
     cli("run", "-q", "--json", "r.jsonl", "--", "sh", "-c", BOTH)
     assert [record.get("text") for record in records(tmp_path / "r.jsonl")[1:-1]] == ["err1", "err2"]
@@ -275,6 +281,18 @@ def test_a_sink_that_raises_is_reported_and_left_out(cli, plugin, records, tmp_p
     assert "sink 'raises' failed" in done.stderr
     assert "Traceback" not in done.stderr
     assert records(tmp_path / "r.jsonl")[-1]["dropped"]
+
+
+def test_a_sink_may_set_up_what_it_needs_without_an_application(cli, plugin):
+    source = """
+    class Alone:
+        def standalone(self): print("set up", flush=True)
+        def open(self, run): return self
+        def emit(self, records): pass
+        def close(self, timeout=None): pass
+    """
+    done = cli("run", "--sink", "alone", "--", "echo", "started", env=plugin(source, alone="Alone"))
+    assert (done.returncode, done.stdout) == (0, "set up\nstarted\n")
 
 
 def test_words_of_sink_options_become_what_the_sink_takes(cli, plugin):

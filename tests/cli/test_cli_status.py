@@ -90,7 +90,7 @@ def test_a_stubborn_command_is_killed_after_the_grace_time(cli, records, tmp_pat
 
 
 def test_stop_on_is_a_success(cli):
-    done = cli("run", "--stop-on", "ready to .*", "--", "sh", "-c", "echo ready to serve >&2; sleep 20")
+    done = cli("run", "--stop-on", "ready to .*", "--", "sh", "-c", "echo ready to serve >&2; exec sleep 20")
     assert done.returncode == 0
 
 

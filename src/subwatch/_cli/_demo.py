@@ -77,7 +77,7 @@ def demo(*, plain: bool) -> int:
         print(f"{len(commands)} programs of the standard library, watched at once by {how}:\n", flush=True)
         keep = lambda record: ended.append(record) if isinstance(record, Exit) else None  # noqa: E731
         watch = Watch(sinks=[sink, keep], tree=True)  # a Ctrl-C is for us
-        silent = {"stdin": DEVNULL, "stdout": DEVNULL, "stderr": DEVNULL, "cwd": folder}
+        silent: dict[str, Any] = {"stdin": DEVNULL, "stdout": DEVNULL, "stderr": DEVNULL, "cwd": folder}
         # one waits for each: who waits gets the CPU time and memory for the record
         with ThreadPoolExecutor(len(commands)) as pool:
             running = [watch.Popen(argv, **silent, **options) for argv, options in commands]

@@ -46,6 +46,10 @@ class Outputs:
         if log and not any(spec.name == "logging" for spec in wanted):
             wanted.append(Spec("logging", {}))
         self.sinks: list[Sink] = [_plugins.build(settings.sink(spec))[0] for spec in wanted]
+        for sink in self.sinks:
+            # what a library behind a sink needs, and an application would have set up
+            if callable(prepare := getattr(sink, "standalone", None)):
+                prepare()
         names = {spec.name for spec in wanted}
         self.display = not names.isdisjoint(_DISPLAYS)
         self.raw = not (self.display or ("logging" in names and log in (None, "-")))

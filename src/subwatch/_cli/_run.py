@@ -121,6 +121,8 @@ class _Job:
         self._monitor, self._ending = self._watch.monitor({}, keywords)
         self._monitor.run.caller = None  # that would be our own code
         child = Child(keywords, self._monitor, direct=True)
+        # what was written to both at once is shown in this order
+        child.channels.sort(key=lambda channel: channel.name != "stdout")
         for channel in child.channels:
             channel.capture = None
             channel.awaited = bool(self._settings["drain"])

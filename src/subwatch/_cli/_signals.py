@@ -34,6 +34,7 @@ from .. import _os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from .._drive import Drive
     from .._spawn import Child
@@ -105,7 +106,7 @@ class Signals:
                 signal.signal(number, signal.SIG_DFL)
         self._events.extend((number, False, 0) for number in early if number in _FATAL)
 
-    def attach(self, child: Child, drive: Drive, tree: bool, keyboard: Keyboard | None) -> None:
+    def attach(self, child: Child[Any], drive: Drive, tree: bool, keyboard: Keyboard | None) -> None:
         """Begin to pass on signals.
 
         Args:
