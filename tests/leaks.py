@@ -26,10 +26,11 @@ def descriptors():
 def children():
     """Pids of our children, zombies included."""
     found = set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        stat = Path("/proc") / pid / "stat"
         try:
             text = stat.read_text()
-        except OSError:
+        except OSError:  # it is gone
             continue
         if int(text.rpartition(")")[2].split()[1]) == os.getpid():
             found.add((int(stat.parent.name), text[text.index("(") : text.rindex(")") + 3]))
