@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 __all__ = ["current", "default_watch"]
 
 #: Set by `subwatch._watch`, which is imported with subwatch.
-current: Watch
+current: Watch = None  # type: ignore[assignment]
 
 
 def default_watch() -> Watch:

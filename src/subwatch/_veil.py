@@ -24,7 +24,7 @@ class _VeiledList(Veiled, list["Any"]):
     pass
 
 
-class _VeiledTuple(Veiled, tuple["Any", ...]):
+class _VeiledTuple(Veiled, tuple["Any", ...]):  # noqa: SLOT001 - it has an attribute
     pass
 
 

@@ -17,7 +17,7 @@ class ConfigError(SubwatchError, ValueError):
     """An option has a wrong name, type or value; the message says which and what would be right."""
 
 
-class SinkNotFound(SubwatchError, LookupError):
+class SinkNotFound(SubwatchError, LookupError):  # noqa: N818 - as FileNotFoundError would be without Error
     """No installed distribution offers a sink of this name; the message has the install command."""
 
 

@@ -29,11 +29,11 @@ _DIRECT = {"utf-8", "ascii"}
 
 
 class Pipeline:
-    """Decoding and meaning of one run's lines (the `Reader` of its `Lines`).
+    r"""Decoding and meaning of one run's lines (the `Reader` of its `Lines`).
 
     Args:
         redactor: Masks secrets; always first.
-        encoding: Encoding of what the child writes; undecodable bytes become ``\\xNN``.
+        encoding: Encoding of what the child writes; undecodable bytes become ``\xNN``.
         rules: The user's level rules, see `subwatch.processors.levels.levels`.
         default: Level of a line that says nothing about it.
         ceiling: Highest level that a line may have: whether it was an error is for the exit status to say.
@@ -91,7 +91,7 @@ class Pipeline:
                 texts.pop()
             self._split = (texts, text)
         levels = None
-        if "<" in text and any([line[:1] == "<" for line in texts]):
+        if "<" in text and any([line[:1] == "<" for line in texts]):  # noqa: C419 - faster than a generator
             texts, levels = self.interpret(texts)
         return texts, endings, levels
 
@@ -143,14 +143,14 @@ class _Meaning:
     """What interprets the lines of one run, made when somebody asks."""
 
     def __init__(
-        self, program: str, rules: Sequence[Any], recognizers: Iterable[Any] | None, redactor: Redactor
+        self, program: str, own: Sequence[Any], recognizers: Iterable[Any] | None, redactor: Redactor
     ) -> None:
         # a run whose lines nobody interprets does not need the patterns of a dozen programs
         from .progress import reader
         from .rules import compile_rules, rules_for
         from .structured import Structured
 
-        self.rules = compile_rules(rules)
+        self.rules = compile_rules(own)
         self.family = rules_for(program)
         self.structured = Structured(redact=redactor.text)
         self.progress = reader(program, recognizers)

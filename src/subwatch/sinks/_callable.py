@@ -5,6 +5,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from ..records import Exit, Line, Lines, Run, Start
 
@@ -19,14 +20,15 @@ class CallableSink:
     """
 
     def __init__(self, function: Callable[[Start | Line | Exit], object]) -> None:
-        if not callable(function):
+        given: Any = function
+        if not callable(given):
             from ..errors import ConfigError
 
             raise ConfigError(f"CallableSink takes a function, not {type(function).__name__}")
         self.name = str(getattr(function, "__qualname__", type(function).__name__))
         self._function = function
 
-    def open(self, run: Run) -> CallableSink:
+    def open(self, run: Run, /) -> CallableSink:  # noqa: ARG002
         """Return the stream of a run: the sink itself, for it keeps nothing."""
         return self
 

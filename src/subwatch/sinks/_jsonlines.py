@@ -45,11 +45,11 @@ class JsonLinesSink:
             self._file = sys.stderr
         else:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            self._file = open(fd, "a", encoding="utf-8")
+            self._file = open(fd, "a", encoding="utf-8")  # noqa: SIM115 - closed in close
             self._mine = True
         self._lock = threading.Lock()
 
-    def open(self, run: Run) -> JsonLinesSink:
+    def open(self, run: Run, /) -> JsonLinesSink:  # noqa: ARG002
         """Return the stream of a run: the sink itself."""
         return self
 
@@ -89,7 +89,8 @@ def as_dict(record: Start | Line | Exit) -> dict[str, Any]:
     if record.progress is not None:
         progress = record.progress
         names = ("completed", "total", "fraction", "unit", "label")
-        common["progress"] = {name: getattr(progress, name) for name in names if getattr(progress, name) not in (None, "")}
+        values = {name: getattr(progress, name) for name in names}
+        common["progress"] = {name: value for name, value in values.items() if value not in (None, "")}
     if record.fields:
         common["fields"] = dict(record.fields)
     return common
