@@ -50,7 +50,7 @@ class Terminal:
             except ProcessLookupError:
                 pass
         self.process.wait()
-        os.close(self.master)
+        self.hang_up()
 
     def read(self, seconds=0.05):
         """Show what has come; return False when the terminal is closed."""
@@ -69,6 +69,12 @@ class Terminal:
     def send(self, keys):
         """Type."""
         os.write(self.master, keys.encode() if isinstance(keys, str) else keys)
+
+    def hang_up(self):
+        """Go away, as a closed window does."""
+        if self.master >= 0:
+            os.close(self.master)
+            self.master = -1
 
     def resize(self, rows, columns):
         """Change the size of the window."""

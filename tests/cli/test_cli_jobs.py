@@ -94,7 +94,7 @@ def test_in_the_background_from_the_start(shell, wrapper):
 
 
 def test_output_from_the_background(shell, wrapper):
-    """It may write to the terminal, unless ``stty tostop`` forbids that: then it is stopped until it is in front."""
+    """It may write to the terminal; where ``stty tostop`` forbids that, it stops until it is in front."""
     shell.send(f"{wrapper} sh -c 'sleep 0.3; echo hello >&2' &\n")
     shell.wait_for(lambda: "hello" in shell.text().split("&\n", 1)[-1])
     settle(shell)
@@ -174,17 +174,17 @@ def test_stopped_from_outside_and_continued(shell, wrapper):
     shell.wait_for("tick")
 
 
-def test_the_terminal_goes_away(terminal, wrapper, tmp_path):
+def test_the_terminal_goes_away(terminal, wrapper):
     """A hangup ends the command, and leaves nobody behind."""
     mark = f"77.{time.monotonic_ns() % 10**6}"
     with terminal(["bash", "--norc", "-i"], env={"PS1": "$ "}) as term:
         term.wait_for("$")
         term.send(f"{wrapper} sh -c 'echo begun >&2; exec sleep {mark}'\n")
         term.wait_for("\nbegun")
-    deadline = time.monotonic() + 10
-    while (
-        subprocess.run(["pgrep", "-f", f"sleep {mark}"], stdout=subprocess.DEVNULL, check=False).returncode
-        == 0
-    ):
-        assert time.monotonic() < deadline, "the command is still there"
-        time.sleep(0.1)
+        look = ["pgrep", "-f", f"sleep {mark}"]
+        assert subprocess.run(look, stdout=subprocess.DEVNULL, check=False).returncode == 0
+        term.hang_up()
+        deadline = time.monotonic() + 10
+        while subprocess.run(look, stdout=subprocess.DEVNULL, check=False).returncode == 0:
+            assert time.monotonic() < deadline, "the command is still there"
+            time.sleep(0.1)

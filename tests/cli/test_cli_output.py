@@ -101,7 +101,7 @@ def test_quiet_still_makes_records(cli, records, tmp_path):
 
 
 def test_quiet_is_bounded_and_private(start, tmp_path):
-    """400 MB of output: little memory, a temporary file that only we can read, and a count of what is left out."""
+    """400 MB of output: a temporary file that only we can read, and a count of what is left out."""
     script = "head -c 400000000 /dev/zero | tr '\\0' x; sleep 2; exit 1"
     process = start(
         "run", "--quiet", "--", "sh", "-c", script, env={"TMPDIR": str(tmp_path)}, stdout=subprocess.DEVNULL
@@ -211,7 +211,9 @@ DEAD = """
 import threading, time
 class Dead:
     name = "dead"
-    def __init__(self, host: str = "x", port: int = 1, labels: "dict[str, str] | None" = None, hang: float = 60.0):
+    def __init__(
+        self, host: str = "x", port: int = 1, labels: "dict[str, str] | None" = None, hang: float = 60.0
+    ):
         assert isinstance(host, str) and isinstance(port, int), (host, port)
         self.options = dict(host=host, port=port, labels=labels)
         threading.Thread(target=time.sleep, args=(hang,)).start()  # not a daemon: would hold the interpreter
@@ -322,7 +324,7 @@ def test_an_unreachable_server(cli):
         assert "pip install subwatch-loki" in done.stderr
 
 
-# -- what is left behind --------------------------------------------------------------------------------------
+# -- what is left behind -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("options", [[], ["--quiet"]])
@@ -370,7 +372,8 @@ def test_drain_waits_for_what_comes_late(cli, records, tmp_path):
 
 
 def test_nobody_reads_stderr(environment):
-    line = f"{sys.executable} -m subwatch run -- sh -c 'trap \"\" PIPE; while echo x >&2; do :; done; exit 9' 2>&1 | head -1; echo ${{PIPESTATUS[@]}}"
+    script = "'trap \"\" PIPE; while echo x >&2; do :; done; exit 9'"
+    line = f"{sys.executable} -m subwatch run -- sh -c {script} 2>&1 | head -1; echo ${{PIPESTATUS[@]}}"
     done = subprocess.run(
         ["bash", "-c", line], capture_output=True, text=True, env=environment, timeout=30, check=False
     )

@@ -106,7 +106,10 @@ def test_options_of_sinks_come_from_all_three(cli, write, records, tmp_path):
     ("content", "message"),
     [
         ("\n\ntimout = 3\n", "line 3: unknown key 'timout': did you mean 'timeout'?"),
-        ("# no\ntimeout = 'soon'\n", "line 2: timeout takes a time such as 90, '1.5s', '15m', '2h' or '1d'; 'soon' is not that"),
+        (
+            "# no\ntimeout = 'soon'\n",
+            "line 2: timeout takes a time such as 90, '1.5s', '15m', '2h' or '1d'; 'soon' is not that",
+        ),
         ("timeout = -1\n", "line 1: timeout takes a time"),
         ("timeout = true\n", "line 1: timeout takes a time"),
         ("quiet = 'perhaps'\n", "line 1: quiet takes true or false; 'perhaps' is not that"),

@@ -132,7 +132,8 @@ def test_what_the_command_sends_to_its_own_group_comes_once(start):
 
 def test_ignored_signals_stay_ignored(environment):
     """As nohup has it: a hangup neither ends the tool nor the command."""
-    line = f"trap '' HUP; exec {sys.executable} -m subwatch run -- sh -c 'echo ready; sleep 0.5; grep SigIgn /proc/$$/status'"
+    script = "'echo ready; sleep 0.5; grep SigIgn /proc/$$/status'"
+    line = f"trap '' HUP; exec {sys.executable} -m subwatch run -- sh -c {script}"
     with subprocess.Popen(["sh", "-c", line], stdout=subprocess.PIPE, text=True, env=environment) as process:
         process.stdout.readline()
         process.send_signal(signal.SIGHUP)

@@ -116,8 +116,10 @@ def test_check_says_what_is_wrong_with_each(cli, site):
         def close(self, timeout=None): return 7 if timeout else None
     class NoSink: pass
     """
-    points = {"good": "subwatch_trial:Good", "refuses": "subwatch_trial:Refuses", "keeps": "subwatch_trial:Keeps",
-              "nosink": "subwatch_trial:NoSink", "gone": "subwatch_trial:Gone", "nowhere": "subwatch_nowhere:Sink"}  # fmt: skip
+    points = {
+        name.lower(): f"subwatch_trial:{name}" for name in ("Good", "Refuses", "Keeps", "NoSink", "Gone")
+    }
+    points["nowhere"] = "subwatch_nowhere:Sink"
     done = cli("sinks", "--check", env=site(source, **points))
     assert (done.returncode, done.stderr) == (1, "")
     verdicts = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
@@ -160,7 +162,7 @@ def test_demo_leaves_nothing_behind_after_ctrl_c(terminal, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-# -- completion -----------------------------------------------------------------------------------------------
+# -- completion ----------------------------------------------------------------------------
 
 
 def need(shell):
@@ -195,7 +197,8 @@ CASES = [
 @pytest.mark.parametrize(("words", "expected"), CASES)
 def test_completion_in_bash(script, shell_environment, words, expected):
     quoted = " ".join(f"'{word}'" for word in words)
-    line = f'source {script("bash")}; COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _subwatch; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    line = f"source {script('bash')}; COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _subwatch; "
+    line += 'printf "%s\\n" "${COMPREPLY[@]}"'
     done = subprocess.run(
         ["bash", "--norc", "-c", line], capture_output=True, text=True, env=shell_environment, check=True
     )
