@@ -43,6 +43,14 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "shared_children: children of a shared fixture come and go, so leaks are not looked for")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def what_a_process_keeps():
+    """Make what the threads of Popen need once for all, so that it does not look like a leak."""
+    import subwatch
+
+    subwatch.Popen(["true"], sinks=[]).wait()
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left(request):
     """Fail a test that leaves descriptors, threads, tasks or children behind."""

@@ -47,10 +47,9 @@ def python(code, *args, check=True, options=("-X", "dev", "-W", "error"), **kwar
 
 @pytest.fixture(autouse=True, scope="module")
 def what_a_process_keeps():
-    """Make what uvloop and the threads of Popen need once, so that it does not look like a leak."""
+    """Make what uvloop needs once, so that it does not look like a leak."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(asyncio.sleep(0))
-    subwatch.Popen(["true"], sinks=[]).wait()
 
 
 @pytest.fixture

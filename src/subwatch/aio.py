@@ -103,6 +103,16 @@ class _Running:
         if self.on_done is not None:
             self._loop.call_soon(self.on_done)
 
+    def abandon(self) -> None:
+        """Let go of a child whose loop was closed before its end: nobody can wait for it any more."""
+        for channel in self.drive.open_channels:
+            channel.eof = True
+            channel.close()
+        if not self.drive.settled:
+            self.drive.settled = True
+            self.monitor.exited(self.drive, drained=False)
+        self.monitor.close()
+
     async def wait(self) -> None:
         """Wait for the end; a cancellation ends this wait alone."""
         while not self.drive.done:
@@ -328,6 +338,8 @@ class _Transport(asyncio.SubprocessTransport):
         if self._child.returncode is None:
             warnings.warn(f"unclosed transport of pid {self._child.pid}", ResourceWarning, source=self, stacklevel=2)
             self.close()
+            if self._loop.is_closed():
+                self._running.abandon()
 
 
 async def create_subprocess_shell(
