@@ -19,7 +19,8 @@ from .records import Caller, Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from types import FrameType
     from typing import Any
 
     from .sinks import Sink
@@ -35,7 +36,7 @@ _INTERNAL = (
 _HOST = os.uname().nodename
 
 
-def redactor(wanted: Any) -> Redactor:
+def redactor(wanted: Iterable[str] | Callable[[str], str]) -> Redactor:
     """Make the redactor of a watch from its option ``redact``."""
     return Redactor(filter=wanted) if callable(wanted) else Redactor(wanted)
 
@@ -50,7 +51,8 @@ def check_meaning(options: Mapping[str, Any]) -> None:
     from .processors.rules import compile_rules
 
     levels = options.get("levels", ())
-    compile_rules((levels,) if callable(levels) else levels)
+    rules: Any = (levels,) if callable(levels) else levels
+    compile_rules(rules)
     if options.get("recognizers"):
         resolve(options["recognizers"])
 
@@ -161,9 +163,9 @@ def _getcwd() -> str:
 
 def _caller() -> Caller | None:
     """The first frame outside of this package, asyncio and subprocess, as :meth:`logging.Logger.findCaller` does."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_INTERNAL):
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     if frame is None:
         return None
     return Caller(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)

@@ -30,7 +30,7 @@ class Captured:
         drive: What reads its streams, those to return with a capture.
     """
 
-    def __init__(self, child: Child, drive: Drive) -> None:
+    def __init__(self, child: Child[Any], drive: Drive) -> None:
         self._child = child
         self._drive = drive
         self._closed = False
@@ -85,7 +85,7 @@ class Captured:
             linger(self._drive)
 
 
-def _encoding(child: Child) -> str:
+def _encoding(child: Child[Any]) -> str:
     for file in (child.stdout, child.stderr):
         encoding = getattr(file, "encoding", None)
         if encoding:
@@ -97,9 +97,9 @@ def _encoding(child: Child) -> str:
     return locale.getpreferredencoding(False)
 
 
-def feed_for(child: Child, input: Any) -> Feed | None:
+def feed_for(child: Child[Any], input: Any) -> Feed | None:
     """Prepare stdin as :meth:`subprocess.Popen.communicate` does: flushed, and closed when there is no input."""
-    stdin = child.stdin
+    stdin: Any = child.stdin
     if stdin is None:
         return None
     close: Callable[[], object] = lambda: _close_quietly(stdin)  # noqa: E731
@@ -115,7 +115,7 @@ def feed_for(child: Child, input: Any) -> Feed | None:
     return Feed(stdin.fileno(), input, close)
 
 
-def feed_or_kill(child: Child, input: Any) -> tuple[Feed | None, Exception | None]:
+def feed_or_kill(child: Child[Any], input: Any) -> tuple[Feed | None, Exception | None]:
     """As `feed_for`; input of a wrong type kills the child, as :func:`subprocess.run` does it, and is returned."""
     try:
         return feed_for(child, input), None
@@ -150,7 +150,7 @@ class Talk(Captured):
     """
 
     def __init__(
-        self, child: Child, channels: Sequence[Channel], monitor: Monitor | None, ending: Ending, feed: Feed | None
+        self, child: Child[Any], channels: Sequence[Channel], monitor: Monitor | None, ending: Ending, feed: Feed | None
     ) -> None:
         self._poller = Poller()
         self.drive = Drive(child, self._poller, channels, monitor, ending, drain=child.drain, feed=feed)

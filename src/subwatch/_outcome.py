@@ -17,7 +17,7 @@ __all__ = ["outcome"]
 
 
 def outcome(
-    child: Child,
+    child: Child[Any],
     monitor: Monitor,
     ending: Ending,
     captured: Captured,

@@ -57,7 +57,8 @@ def sink(name: str, /, **options: Any) -> SinkSpec:
     Raises:
         ConfigError: The name is not a string.
     """
-    if not isinstance(name, str) or not name:
+    given: Any = name
+    if not isinstance(given, str) or not given:
         raise ConfigError(f"a sink's name is a non-empty string such as 'loki', not {name!r}")
     return SinkSpec(name, options)
 

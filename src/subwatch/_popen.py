@@ -2,37 +2,48 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import threading
 import time
-import weakref
 
-from . import _os
 from ._captured import Talk, feed_or_kill
 from ._control import Backlog
 from ._default import default_watch
-from ._drive import Drive
 from ._options import split
 from ._outcome import outcome
-from ._poller import Poller
-from ._relay import follow
+from ._pump import Pump
 from ._spawn import Child, by_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
+    from subprocess import CompletedProcess
+    from typing import Any, AnyStr, Unpack, overload  # noqa: F401 - AnyStr is named in a base class
 
     from ._ending import Ending
     from ._monitor import Monitor
+    from ._typing import (
+        Command,
+        PopenAny,
+        PopenBytes,
+        PopenEncoding,
+        PopenErrors,
+        PopenNewlines,
+        PopenText,
+        RunAny,
+        RunBytes,
+        RunEncoding,
+        RunErrors,
+        RunNewlines,
+        RunText,
+    )
     from ._watch import Watch
-    from .records import Exit, Line, Start, Usage
+    from .records import Exit, Line, Start
 
 __all__ = ["Popen", "run"]
 
 
-class Popen(Child):
+class Popen(Child["AnyStr"]):
     """A `subprocess.Popen` whose stderr is watched from its start to its end, by a thread.
 
     Accepts what `subprocess.Popen` accepts, positionally too, and the extra keywords of `run`. The sinks
@@ -45,6 +56,33 @@ class Popen(Child):
         subwatch.errors.SubwatchError: An option or a sink is wrong; nothing was started.
     """
 
+    if TYPE_CHECKING:
+
+        @overload
+        def __init__(
+            self: Popen[str], args: Command, bufsize: int = -1, **kwargs: Unpack[PopenText]
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: Popen[str], args: Command, bufsize: int = -1, **kwargs: Unpack[PopenEncoding]
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: Popen[str], args: Command, bufsize: int = -1, **kwargs: Unpack[PopenErrors]
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: Popen[str], args: Command, bufsize: int = -1, **kwargs: Unpack[PopenNewlines]
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: Popen[bytes], args: Command, bufsize: int = -1, **kwargs: Unpack[PopenBytes]
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: Popen[Any], args: Command, bufsize: int = -1, **kwargs: Unpack[PopenAny]
+        ) -> None: ...
+
     def __init__(self, *popenargs: Any, **kwargs: Any) -> None:
         watch = kwargs.pop("watch", None) or default_watch()
         options = split(kwargs)
@@ -55,7 +93,7 @@ class Popen(Child):
         self._waiting = 0
         self._reaped = threading.Event()
         super().__init__(keywords, monitor, direct=False)
-        self._pump = _Pump(self, monitor, ending)
+        self._pump = Pump(self, monitor, ending)
 
     def wait(self, timeout: float | None = None) -> int:
         """As :meth:`subprocess.Popen.wait`; what the child wrote has reached its place when this returns."""
@@ -101,69 +139,20 @@ class Popen(Child):
         self._reaped.set()
 
 
-class _Peer:
-    """The process as its watching thread sees it: looked at, never reaped, and not kept alive."""
+if TYPE_CHECKING:
 
-    def __init__(self, popen: Popen) -> None:
-        self.pid = popen.pid
-        self.lost = False
-        self._popen = weakref.ref(popen)
-        self._alone = popen._leads_group
-
-    def status(self) -> int | None:
-        popen = self._popen()
-        try:
-            returncode = _os.status_of(self.pid)
-            if returncode is None:
-                return None
-            if popen is not None and popen._waiting:  # whoever waits reaps, and gets the usage figures for us
-                popen._reaped.wait(0.5)
-            return returncode
-        except ChildProcessError:
-            if popen is not None and popen._reaped.wait(0.5) and not popen.lost:
-                return popen.returncode
-            self.lost = True
-            return None
-
-    def usage(self) -> Usage | None:
-        popen = self._popen()
-        return None if popen is None else popen._usage
-
-    def deliver(self, signal: int) -> None:
-        popen = self._popen()
-        if popen is not None:
-            popen.deliver(signal)
-            return
-        try:
-            if _os.status_of(self.pid) is None:
-                os.kill(self.pid, signal)
-        except (ChildProcessError, ProcessLookupError):
-            pass
-
-    def group_alive(self) -> bool:
-        popen = self._popen()
-        return popen is not None and popen.group_alive()
-
-
-class _Pump:
-    """The thread that watches a `Popen`; it holds no reference to it, so that it can be forgotten as ever."""
-
-    def __init__(self, popen: Popen, monitor: Monitor, ending: Ending) -> None:
-        peer = _Peer(popen)
-        monitor.usage = peer.usage
-        poller = Poller()
-        self._caught_up = threading.Event()
-        drive = Drive(peer, poller, popen.channels, monitor, ending, drain=popen.drain)
-        drive.on_exit = self._caught_up.set
-        drive.start()
-        self._thread = follow(drive, poller)
-        if self._thread is None:
-            self._caught_up.set()
-
-    def catch_up(self) -> None:
-        """Wait until what the child wrote before its end was handed on (at most a second)."""
-        if threading.current_thread() is not self._thread:
-            self._caught_up.wait(1.0)
+    @overload
+    def run(args: Command, bufsize: int = -1, **kwargs: Unpack[RunText]) -> CompletedProcess[str]: ...
+    @overload
+    def run(args: Command, bufsize: int = -1, **kwargs: Unpack[RunEncoding]) -> CompletedProcess[str]: ...
+    @overload
+    def run(args: Command, bufsize: int = -1, **kwargs: Unpack[RunErrors]) -> CompletedProcess[str]: ...
+    @overload
+    def run(args: Command, bufsize: int = -1, **kwargs: Unpack[RunNewlines]) -> CompletedProcess[str]: ...
+    @overload
+    def run(args: Command, bufsize: int = -1, **kwargs: Unpack[RunBytes]) -> CompletedProcess[bytes]: ...
+    @overload
+    def run(args: Command, bufsize: int = -1, **kwargs: Unpack[RunAny]) -> CompletedProcess[Any]: ...
 
 
 def run(

@@ -22,7 +22,7 @@ from .records import Usage
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, AnyStr
+    from typing import Any, AnyStr  # noqa: F401 - AnyStr is named in a base class
 
     from ._monitor import Monitor
 
@@ -176,7 +176,7 @@ class Child(subprocess.Popen["AnyStr"]):
 
     def _ours_to_read(self) -> bool:
         """Whether there are pipes for us to read; text that a file has decoded already only itself can give."""
-        files = [file for file in (self.stdout, self.stderr) if file is not None]
+        files: list[Any] = [file for file in (self.stdout, self.stderr) if file is not None]
         if not files or self._communication_started:
             return False
         try:

@@ -13,14 +13,30 @@ from ._report import report, sink_name
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from subprocess import CompletedProcess
     from types import ModuleType
-    from typing import Any, Unpack
+    from typing import Any, Unpack, overload
 
     from ._control import Backlog
     from ._ending import Ending
     from ._monitor import Monitor
     from ._options import Options
     from ._popen import Popen
+    from ._typing import (
+        Command,
+        PopenAny,
+        PopenBytes,
+        PopenEncoding,
+        PopenErrors,
+        PopenNewlines,
+        PopenText,
+        RunAny,
+        RunBytes,
+        RunEncoding,
+        RunErrors,
+        RunNewlines,
+        RunText,
+    )
     from .processors import Redactor
     from .sinks import Sink, SinkLike
 
@@ -66,11 +82,53 @@ class Watch:
         check(options)
         return Watch(**merge(self._options, options))
 
+    if TYPE_CHECKING:
+
+        @overload
+        def run(
+            self, args: Command, bufsize: int = -1, **kwargs: Unpack[RunText]
+        ) -> CompletedProcess[str]: ...
+        @overload
+        def run(
+            self, args: Command, bufsize: int = -1, **kwargs: Unpack[RunEncoding]
+        ) -> CompletedProcess[str]: ...
+        @overload
+        def run(
+            self, args: Command, bufsize: int = -1, **kwargs: Unpack[RunErrors]
+        ) -> CompletedProcess[str]: ...
+        @overload
+        def run(
+            self, args: Command, bufsize: int = -1, **kwargs: Unpack[RunNewlines]
+        ) -> CompletedProcess[str]: ...
+        @overload
+        def run(
+            self, args: Command, bufsize: int = -1, **kwargs: Unpack[RunBytes]
+        ) -> CompletedProcess[bytes]: ...
+        @overload
+        def run(
+            self, args: Command, bufsize: int = -1, **kwargs: Unpack[RunAny]
+        ) -> CompletedProcess[Any]: ...
+
     def run(self, *popenargs: Any, **kwargs: Any) -> Any:
         """As `subwatch.run`, with the options of this watch."""
         from ._popen import run
 
         return run(*popenargs, watch=self, **kwargs)
+
+    if TYPE_CHECKING:
+
+        @overload
+        def Popen(self, args: Command, bufsize: int = -1, **kwargs: Unpack[PopenText]) -> Popen[str]: ...
+        @overload
+        def Popen(self, args: Command, bufsize: int = -1, **kwargs: Unpack[PopenEncoding]) -> Popen[str]: ...
+        @overload
+        def Popen(self, args: Command, bufsize: int = -1, **kwargs: Unpack[PopenErrors]) -> Popen[str]: ...
+        @overload
+        def Popen(self, args: Command, bufsize: int = -1, **kwargs: Unpack[PopenNewlines]) -> Popen[str]: ...
+        @overload
+        def Popen(self, args: Command, bufsize: int = -1, **kwargs: Unpack[PopenBytes]) -> Popen[bytes]: ...
+        @overload
+        def Popen(self, args: Command, bufsize: int = -1, **kwargs: Unpack[PopenAny]) -> Popen[Any]: ...
 
     def Popen(self, *popenargs: Any, **kwargs: Any) -> Popen[Any]:  # noqa: N802 - named as what it makes
         """As `subwatch.Popen`, with the options of this watch."""
@@ -146,7 +204,10 @@ class Watch:
         sinks += _added
         if backlog is not None:
             sinks = (*sinks, backlog)
-        return _build.monitor(options, self._redactor[1], sinks, keywords, raises, release)
+        built: tuple[Monitor, Ending] = _build.monitor(
+            options, self._redactor[1], sinks, keywords, raises, release
+        )
+        return built
 
 
 def make_sinks(likes: Iterable[SinkLike]) -> tuple[tuple[Sink, ...], tuple[Sink, ...]]:

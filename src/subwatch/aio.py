@@ -25,11 +25,25 @@ from ._spawn import Child, by_name
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from typing import Any
+    from subprocess import CompletedProcess
+    from typing import Any, Unpack, overload
 
     from ._channel import Channel, Feed
     from ._ending import Ending
     from ._monitor import Monitor
+    from ._typing import (
+        Command,
+        ExecOptions,
+        Path,
+        RunAny,
+        RunBytes,
+        RunEncoding,
+        RunErrors,
+        RunNewlines,
+        RunText,
+        ShellOptions,
+        Target,
+    )
     from ._watch import Watch
     from .records import Exit, Line, Start
 
@@ -74,7 +88,7 @@ class _LoopPoller:
 class _Running:
     """One child on an event loop."""
 
-    def __init__(self, child: Child, monitor: Monitor, ending: Ending, feed: Feed | None = None) -> None:
+    def __init__(self, child: Child[Any], monitor: Monitor, ending: Ending, feed: Feed | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._poller = _LoopPoller(self._loop)
         self.child = child
@@ -141,6 +155,28 @@ class _Running:
     def _close(self) -> None:
         if not self.drive.open_channels:
             self.monitor.close()
+
+
+if TYPE_CHECKING:
+
+    @overload
+    async def run(args: Command, bufsize: int = -1, **kwargs: Unpack[RunText]) -> CompletedProcess[str]: ...
+    @overload
+    async def run(
+        args: Command, bufsize: int = -1, **kwargs: Unpack[RunEncoding]
+    ) -> CompletedProcess[str]: ...
+    @overload
+    async def run(args: Command, bufsize: int = -1, **kwargs: Unpack[RunErrors]) -> CompletedProcess[str]: ...
+    @overload
+    async def run(
+        args: Command, bufsize: int = -1, **kwargs: Unpack[RunNewlines]
+    ) -> CompletedProcess[str]: ...
+    @overload
+    async def run(
+        args: Command, bufsize: int = -1, **kwargs: Unpack[RunBytes]
+    ) -> CompletedProcess[bytes]: ...
+    @overload
+    async def run(args: Command, bufsize: int = -1, **kwargs: Unpack[RunAny]) -> CompletedProcess[Any]: ...
 
 
 async def run(
@@ -255,7 +291,9 @@ class _StdinProtocol(asyncio.BaseProtocol):
 class _Transport(asyncio.SubprocessTransport):
     """What :class:`asyncio.subprocess.Process` needs of a transport, on our drive."""
 
-    def __init__(self, child: Child, monitor: Monitor, ending: Ending, backlog: Backlog, news: asyncio.Event) -> None:
+    def __init__(
+        self, child: Child[Any], monitor: Monitor, ending: Ending, backlog: Backlog, news: asyncio.Event
+    ) -> None:
         super().__init__({"subprocess": child})
         self.backlog = backlog
         self.news = news
@@ -277,8 +315,8 @@ class _Transport(asyncio.SubprocessTransport):
             for channel in drive.channels:
                 if channel.name == name and channel.capture is not None:
                     channel.capture = None
-                    channel.deliver = lambda data, fd=fd: protocol.pipe_data_received(fd, data)  # type: ignore[misc]
-                    channel.on_eof = lambda fd=fd: protocol.pipe_connection_lost(fd, None)  # type: ignore[misc]
+                    channel.deliver = lambda data, fd=fd: protocol.pipe_data_received(fd, data)
+                    channel.on_eof = lambda fd=fd: protocol.pipe_connection_lost(fd, None)
                     self._pipes[fd] = _Pipe(drive, channel)
         protocol.connection_made(self)
         drive.on_exit = lambda: self._on_exit(protocol)
@@ -287,7 +325,7 @@ class _Transport(asyncio.SubprocessTransport):
 
     def _on_exit(self, protocol: SubprocessStreamProtocol) -> None:
         if not self._exited.done():
-            self._exited.set_result(self._child.returncode)  # type: ignore[arg-type]
+            self._exited.set_result(self._child.returncode)
         protocol.process_exited()
 
     def _on_done(self) -> None:
@@ -336,7 +374,9 @@ class _Transport(asyncio.SubprocessTransport):
 
     def __del__(self) -> None:
         if self._child.returncode is None:
-            warnings.warn(f"unclosed transport of pid {self._child.pid}", ResourceWarning, source=self, stacklevel=2)
+            warnings.warn(
+                f"unclosed transport of pid {self._child.pid}", ResourceWarning, source=self, stacklevel=2
+            )
             self.close()
             if self._loop.is_closed():
                 self._running.abandon()
@@ -344,13 +384,13 @@ class _Transport(asyncio.SubprocessTransport):
 
 async def create_subprocess_shell(
     cmd: str | bytes,
-    stdin: Any = None,
-    stdout: Any = None,
-    stderr: Any = None,
+    stdin: Target = None,
+    stdout: Target = None,
+    stderr: Target = None,
     limit: int = _LIMIT,
     *,
     watch: Watch | None = None,
-    **kwds: Any,
+    **kwds: Unpack[ShellOptions],
 ) -> Process:
     """Start a shell command as :func:`asyncio.create_subprocess_shell` does, and watch it.
 
@@ -360,18 +400,19 @@ async def create_subprocess_shell(
         raise ValueError("cmd must be a string")
     if not kwds.setdefault("shell", True):
         raise ValueError("shell must be True")
-    return await _create(cmd, limit, watch, dict(kwds, stdin=stdin, stdout=stdout, stderr=stderr))
+    streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+    return await _create(cmd, limit, watch, {**kwds, **streams})
 
 
 async def create_subprocess_exec(
-    program: Any,
-    *args: Any,
-    stdin: Any = None,
-    stdout: Any = None,
-    stderr: Any = None,
+    program: Path,
+    *args: Path,
+    stdin: Target = None,
+    stdout: Target = None,
+    stderr: Target = None,
     limit: int = _LIMIT,
     watch: Watch | None = None,
-    **kwds: Any,
+    **kwds: Unpack[ExecOptions],
 ) -> Process:
     """Start a program as :func:`asyncio.create_subprocess_exec` does, and watch it.
 
@@ -379,11 +420,18 @@ async def create_subprocess_exec(
     """
     if kwds.get("shell"):
         raise ValueError("shell must be False")
-    return await _create((program, *args), limit, watch, dict(kwds, stdin=stdin, stdout=stdout, stderr=stderr))
+    streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+    return await _create((program, *args), limit, watch, {**kwds, **streams})
 
 
 async def _create(args: Any, limit: int, watch: Watch | None, kwargs: dict[str, Any]) -> Process:
-    for name, only in (("universal_newlines", False), ("text", False), ("bufsize", 0), ("encoding", None), ("errors", None)):
+    for name, only in (
+        ("universal_newlines", False),
+        ("text", False),
+        ("bufsize", 0),
+        ("encoding", None),
+        ("errors", None),
+    ):
         if kwargs.get(name) not in (None, only):
             raise ValueError(f"{name} must be {only}")
     loop = asyncio.get_running_loop()

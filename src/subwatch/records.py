@@ -50,7 +50,7 @@ PARTIAL, TRUNCATED, CONTINUED = 1, 2, 4
 class _Data:
     """Slots with a repr and a dictionary view; subclasses list their slots."""
 
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__ if name[0] != "_")
@@ -328,14 +328,16 @@ class Lines:
     def progress(self) -> list[Progress | None]:
         """The lines' progress where a recogniser read one."""
         if self._progress is None:
-            self._progress = self._reader.progress(self) or [None] * len(self)
+            nothing: list[Progress | None] = [None] * len(self)
+            self._progress = self._reader.progress(self) or nothing
         return self._progress
 
     @property
     def fields(self) -> list[Mapping[str, Any] | None]:
         """The lines' structured fields where the line was JSON or logfmt."""
         if self._fields is None:
-            self._fields = self._reader.fields(self) or [None] * len(self)
+            nothing: list[Mapping[str, Any] | None] = [None] * len(self)
+            self._fields = self._reader.fields(self) or nothing
         return self._fields
 
     def __len__(self) -> int:

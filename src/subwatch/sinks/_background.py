@@ -17,7 +17,7 @@ from subwatch.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any, Literal, TypeAlias
 
     from subwatch.records import Run
@@ -31,8 +31,7 @@ __all__ = ["Background"]
 POLICIES = ("drop_oldest", "drop_newest", "block")
 OVERHEAD = 1024  # bytes that a queued batch costs besides its text: the objects around it
 _CLOSE: tuple[()] = ()  # queued in place of records: the stream is to be closed
-# For the end of the process and for forks.
-_live: weakref.WeakSet[Background] = weakref.WeakSet()
+_live: weakref.WeakSet[Background] = weakref.WeakSet()  # for the end of the process and for forks
 
 
 class Background:
@@ -216,7 +215,8 @@ class Background:
 
     def _idle(self) -> float | None:
         try:
-            return self._sink.idle() if hasattr(self._sink, "idle") else None
+            idle: Callable[[], float | None] | None = getattr(self._sink, "idle", None)
+            return None if idle is None else idle()
         except Exception as error:  # noqa: BLE001 - a sink's failure ends here
             report("sink %s failed while idle: %r", self.name, error, exc_info=error)
             return 60.0
@@ -254,8 +254,9 @@ class _BackgroundStream:
         """Wait up to `timeout` seconds for delivery; returns how many records are not delivered yet."""
         deadline = time.monotonic() + timeout
         left = self._background._flush(self, timeout)
-        if hasattr(self.inner, "flush") and not self.failed:
-            left += self.inner.flush(max(0.0, deadline - time.monotonic()))
+        flush: Callable[[float], int] | None = getattr(self.inner, "flush", None)
+        if flush is not None and not self.failed:
+            left += flush(max(0.0, deadline - time.monotonic()))
         return left
 
     def close(self) -> None:
@@ -293,8 +294,9 @@ def _forked() -> None:
     """Start afresh in a forked child: what was queued is the parent's to deliver."""
     for background in list(_live):
         background._reset()
-        if hasattr(background._sink, "forked"):
-            background._sink.forked()
+        forked: Callable[[], object] | None = getattr(background._sink, "forked", None)
+        if forked is not None:
+            forked()
 
 
 atexit.register(_close_all)
