@@ -89,6 +89,22 @@ def test_quiet_keeps_the_order(cli):
     assert done.stdout.split()[:6] == ["out1", "err1", "out2", "err2", "out3", "err3"]
 
 
+def test_quiet_without_room_for_a_file(environment):
+    """A full disk (here: a limit on the size of files) neither ends the command nor changes its status."""
+    run = f"{sys.executable} -m subwatch run -q -- sh -c 'head -c 20000000 /dev/zero; exit 3'"
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 4096; {run}"],
+        capture_output=True,
+        env=environment,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 3
+    left_out = int(re.search(rb"(\d+) bytes of output are left out", done.stderr)[1])
+    assert 15_000_000 < left_out < 20_000_000
+    assert len(done.stdout) + left_out == 20_000_000
+
+
 def test_quiet_shows_what_was_written_at_once_stdout_first(cli):
     script = "echo out; echo err >&2; exit 1"
     options = {"capture_output": False, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
@@ -302,6 +318,28 @@ def test_words_of_sink_options_become_what_the_sink_takes(cli, plugin):
     env["SUBWATCH_FLUSH_TIMEOUT"] = "0"
     done = cli("run", "--sink", "dead:port=77,labels.app=5,hang=0.1", "--", "true", env=env)
     assert done.returncode == 0, done.stderr
+
+
+def test_threads_of_sinks_take_no_signals(start, plugin):
+    """Whenever a sink starts them: signals are for the command."""
+    source = """
+    import threading, time
+    class Threads:
+        def _start(self): threading.Thread(target=time.sleep, args=(20,), daemon=True).start()
+        def __init__(self): self._start()
+        def open(self, run): self._start(); return self
+        def emit(self, records): self._start()
+        def close(self, timeout=None): pass
+    """
+    process = start(
+        "run", "--sink", "threads", "--", "sh", "-c", "trap 'echo got; exit 9' TERM USR1; echo up; while :; do sleep 0.05; done",
+        env=plugin(source, threads="Threads"),
+    )  # fmt: skip
+    assert process.stdout.readline() == "up\n"
+    time.sleep(0.3)
+    process.terminate()
+    assert process.communicate(timeout=20)[0] == "got\n"
+    assert process.returncode == 9
 
 
 def test_an_unreachable_server(cli):

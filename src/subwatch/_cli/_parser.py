@@ -129,6 +129,11 @@ def build() -> argparse.ArgumentParser:
     sinks.add_argument("--names", action="store_true", help="print names only")
     sinks.set_defaults(parser=sinks)
     _add_config(sinks)
+    _add_shows(commands, common)
+    return parser
+
+
+def _add_shows(commands: Any, common: dict[str, Any]) -> None:
     demo = commands.add_parser(
         "demo",
         help="a short show that needs no server",
@@ -148,7 +153,6 @@ def build() -> argparse.ArgumentParser:
     )
     completion.set_defaults(parser=completion)
     completion.add_argument("shell", choices=["bash", "zsh", "fish"])
-    return parser
 
 
 _COMPLETION = """\

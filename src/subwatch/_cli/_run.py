@@ -7,9 +7,11 @@ import signal
 import subprocess
 import time
 from functools import partial
+from signal import Signals as Signal
 
 from .._captured import Talk
 from .._relay import relay
+from .._report import report
 from .._spawn import Child
 from .._watch import Watch
 from ..errors import ConfigError
@@ -53,8 +55,7 @@ def run(settings: Settings, command: Sequence[str]) -> int:
     if os.isatty(2) and not settings["quiet"]:
         messages.defer()
     try:
-        with signals.spawning():
-            job.start(list(command))
+        job.start(list(command), signals)
     except EndedBySignal as early:
         messages.tell()
         job.deliver()
@@ -75,6 +76,31 @@ def run(settings: Settings, command: Sequence[str]) -> int:
     if signals.interrupted and job.exit.signal == "SIGINT":
         signals.die(signal.SIGINT)  # so that a shell's loop or script ends too, as it would without us
     return status
+
+
+class _Command(Child["Any"]):
+    """A child that gets the signal mask with which we were started, and may belong to somebody else (sudo).
+
+    Args:
+        keywords: The arguments of Popen by name.
+        monitor: What watches it.
+        signals: Whose mask it is.
+    """
+
+    def __init__(self, keywords: dict[str, Any], monitor: Monitor, signals: Signals) -> None:
+        self._signals = signals
+        super().__init__(keywords, monitor, direct=True)
+
+    def _execute_child(self, *args: Any, **kwargs: Any) -> None:
+        # just around the fork: a thread that a sink starts must not get that mask, or signals would go there
+        with self._signals.spawning():
+            super()._execute_child(*args, **kwargs)  # type: ignore[misc]
+
+    def deliver(self, signal: int) -> None:
+        try:
+            super().deliver(signal)
+        except PermissionError:
+            report("may not send %s to the command: it runs as another user", Signal(signal).name)
 
 
 class _Job:
@@ -104,10 +130,11 @@ class _Job:
         assert self._monitor.exit is not None
         return self._monitor.exit
 
-    def start(self, command: list[str]) -> None:
+    def start(self, command: list[str], signals: Signals) -> None:
         """Start it.
 
         Raises:
+            EndedBySignal: We were told to end before it was there.
             OSError: It could not be started.
         """
         # what the shell has opened for it stays open (process substitution, sockets); ours is close-on-exec
@@ -120,7 +147,7 @@ class _Job:
                 keywords.update(stdout=subprocess.DEVNULL)
         self._monitor, self._ending = self._watch.monitor({}, keywords)
         self._monitor.run.caller = None  # that would be our own code
-        child = Child(keywords, self._monitor, direct=True)
+        child = _Command(keywords, self._monitor, signals)
         # what was written to both at once is shown in this order
         child.channels.sort(key=lambda channel: channel.name != "stdout")
         for channel in child.channels:
@@ -142,9 +169,8 @@ class _Job:
         if keyboard is not None:
             keyboard.close()
         for channel in drive.open_channels:
-            relay(
-                channel
-            )  # processes that the command has left behind write there: closing it would kill them
+            # processes that the command has left behind write there: closing it would kill them
+            relay(channel)
 
     def deliver(self) -> None:
         """Give the sinks the time that they have to deliver; say what was lost."""
@@ -189,6 +215,5 @@ def _not_started(program: str, error: OSError) -> int:
 
 
 def _say_last(exit: Exit) -> None:
-    if exit.tail and exit.tail[-1].ending not in ("\n", "\r\n"):
-        os.write(2, b"\n")
-    say(exit.message)
+    unfinished = bool(exit.tail) and exit.tail[-1].ending not in ("\n", "\r\n")
+    say(exit.message, before="\n" if unfinished else "")

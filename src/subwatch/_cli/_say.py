@@ -11,12 +11,12 @@ __all__ = ["MARK", "Messages", "say"]
 MARK = "subwatch_run_id"
 
 
-def say(message: str) -> None:
-    """Write a line to stderr, if there is one."""
+def say(message: str, before: str = "") -> None:
+    """Write a line to stderr, if there is one; what is to come before it ends a line that is not ours."""
     from ..sinks._logging import plain
 
     try:
-        os.write(2, f"subwatch: {plain(message)}\n".encode("utf-8", "backslashreplace"))
+        os.write(2, f"{before}subwatch: {plain(message)}\n".encode("utf-8", "backslashreplace"))
     except OSError:
         pass
 

@@ -38,14 +38,26 @@ class Spool:
         """Keep bytes of a stream."""
         piece = _HEAD.pack(_FD[name], len(data)) + data
         if self._in_first and self._first.tell() + len(piece) <= 2 * self._part:
-            self._first.write(piece)
+            self._put(self._first, piece)
             return
         self._in_first = False
         if self._last.tell() + len(piece) > self._part:
             self._left_out += sum(len(data) for _, data in _pieces(self._before))
             self._before.close()
             self._before, self._last = self._last, _new()
-        self._last.write(piece)
+        self._put(self._last, piece)
+
+    def _put(self, file: IO[bytes], piece: bytes) -> None:
+        end = file.tell()
+        try:
+            if file.write(piece) == len(piece):
+                return
+        except OSError:
+            pass
+        # no room on the disk: that is not the command's business
+        self._left_out += len(piece) - _HEAD.size
+        file.seek(end)
+        file.truncate()
 
     def replay(self) -> None:
         """Write it all to where it would have gone; who does not read it does not want it."""
@@ -71,12 +83,12 @@ class Spool:
 
 
 def _new() -> IO[bytes]:
-    return SpooledTemporaryFile(_MEMORY)
+    return SpooledTemporaryFile(_MEMORY, buffering=0)
 
 
 def _pieces(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     file.seek(0)
-    while head := file.read(_HEAD.size):
+    while len(head := file.read(_HEAD.size)) == _HEAD.size:
         fd, length = _HEAD.unpack(head)
         yield fd, file.read(length)
     file.seek(0, os.SEEK_END)
