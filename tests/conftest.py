@@ -33,6 +33,12 @@ def helpers():
     return helper("fronts")
 
 
+@pytest.fixture(scope="session")
+def pg():
+    """The module `pg`."""
+    return helper("pg")
+
+
 @pytest.fixture(params=helper("fronts").FRONTS)
 def front(request):
     """`run`, `Popen` and `aio.run`, called alike."""
@@ -49,6 +55,15 @@ def what_a_process_keeps():
     import subwatch
 
     subwatch.Popen(["true"], sinks=[]).wait()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm():
+    """What the process keeps on purpose (the pipe that wakes following threads) is no leak of the first test."""
+    import subwatch
+
+    with subwatch.Popen(["true"], sinks=[]):
+        pass
 
 
 @pytest.fixture(autouse=True)

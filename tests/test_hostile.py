@@ -43,7 +43,9 @@ def test_grandchild_holds_a_stderr_that_is_passed_on(front, helpers, tmp_path):
     """Nothing is captured, so there is nothing to wait for; what comes later is passed on all the same."""
     target = tmp_path / "stderr"
     with open(target, "wb") as file:
-        done = front("echo first >&2; (sleep 0.6; echo second >&2) & exit 0", capture=False, stderr=file, drain=5)
+        done = front(
+            "echo first >&2; (sleep 0.6; echo second >&2) & exit 0", capture=False, stderr=file, drain=5
+        )
     assert done.took < 0.5
     assert done.exit.drained is False
     assert target.read_bytes() == b"first\n"
@@ -206,7 +208,9 @@ def test_bad_bytes_and_strict_text(front):
 
 
 def test_split_character(front):
-    done = front("printf '\\303' >&2; sleep 0.1; printf '\\251t\\303\\251\\342\\202' >&2; sleep 0.1; printf '\\254\\n' >&2")
+    done = front(
+        "printf '\\303' >&2; sleep 0.1; printf '\\251t\\303\\251\\342\\202' >&2; sleep 0.1; printf '\\254\\n' >&2"
+    )
     assert done.seen.joined == "été€\n"
     done = front("printf '\\303' >&2; sleep 0.5; printf '\\251\\n' >&2", partial_delay=0.1)
     assert done.seen.joined == "é\n", "also when the line is shown before its end"
@@ -246,7 +250,9 @@ class Broken:
             raise RuntimeError(f"broken in {where}, password=hunter2hunter2")
 
 
-@pytest.mark.parametrize(("where", "dropped"), [("open", 10_002), ("emit", 10_002), ("flush", 0), ("close", 0)])
+@pytest.mark.parametrize(
+    ("where", "dropped"), [("open", 10_002), ("emit", 10_002), ("flush", 0), ("close", 0)]
+)
 def test_sink_raises(front, where, dropped, caplog):
     broken = Broken(where)
     done = front("yes | head -n 10000 >&2; exit 6", sinks=[broken])
@@ -310,7 +316,9 @@ def test_stdin_is_fed_while_reading(front):
 # 12. The child does not read its stdin.
 
 
-@pytest.mark.parametrize("script", ["exec <&-; echo hi >&2; sleep 0.1; exit 7", "head -c 1 >/dev/null; echo hi >&2; exit 7"])
+@pytest.mark.parametrize(
+    "script", ["exec <&-; echo hi >&2; sleep 0.1; exit 7", "head -c 1 >/dev/null; echo hi >&2; exit 7"]
+)
 def test_child_does_not_read_stdin(front, script):
     done = front(script, input=b"x" * 1_000_000)
     assert done.error is None
@@ -319,7 +327,9 @@ def test_child_does_not_read_stdin(front, script):
 
 def test_child_never_reads_stdin_and_ends_late(front):
     """What it did not take is still ours when it has ended: no hang, no error."""
-    done = front("(sleep 0.5 <&0) & exit 9", input=b"x" * 1_000_000, stderr=DEVNULL, stdout=DEVNULL, drain=0.1)
+    done = front(
+        "(sleep 0.5 <&0) & exit 9", input=b"x" * 1_000_000, stderr=DEVNULL, stdout=DEVNULL, drain=0.1
+    )
     assert done.error is None
     assert done.returncode == 9
 
@@ -346,7 +356,10 @@ def test_killed_child_leaves_its_last_words(front):
 
 def test_last_line_without_newline(front):
     done = front("printf 'one\\ntwo' >&2")
-    assert [(line.text, line.ending, line.partial) for line in done.seen.lines] == [("one", "\n", False), ("two", "", False)]
+    assert [(line.text, line.ending, line.partial) for line in done.seen.lines] == [
+        ("one", "\n", False),
+        ("two", "", False),
+    ]
 
 
 # 15. A prompt has no newline.
@@ -386,7 +399,10 @@ def test_prompt_reaches_the_terminal_at_once(front):
 
 
 def test_progress_updates_are_live(front):
-    done = front("for p in 10 50 100; do printf '%s%%\\r' $p >&2; sleep 0.25; done; printf '\\ndone\\n' >&2", partial_delay=0.1)
+    done = front(
+        "for p in 10 50 100; do printf '%s%%\\r' $p >&2; sleep 0.25; done; printf '\\ndone\\n' >&2",
+        partial_delay=0.1,
+    )
     assert done.seen.texts[:3] == ["10%", "50%", "100%"]
     assert done.seen.lines[0].ending == "\r"
     assert [line.progress.fraction for line in done.seen.lines[:3]] == [0.1, 0.5, 1.0]

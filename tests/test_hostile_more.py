@@ -39,7 +39,9 @@ def test_pty_makes_the_child_write_lines(front):
 
 @pytest.mark.parametrize("text", [False, True])
 def test_timeout_keeps_what_was_read(front, text):
-    done = front("printf 'out \\303\\251\\n'; printf 'err\\n' >&2; exec sleep 30", timeout=0.6, text=text, grace=0.3)
+    done = front(
+        "printf 'out \\303\\251\\n'; printf 'err\\n' >&2; exec sleep 30", timeout=0.6, text=text, grace=0.3
+    )
     assert isinstance(done.error, subprocess.TimeoutExpired)
     want = ("out é\n", "err\n") if text else ("out é\n".encode(), b"err\n")
     assert (done.error.output, done.error.stderr) == want
@@ -190,7 +192,12 @@ def test_status_is_stolen(front):
 @pytest.mark.parametrize("status", [0, 1, 77, 255])
 def test_exit_status(front, status):
     done = front(f"exit {status}")
-    assert (done.returncode, done.exit.returncode, done.exit.signal, done.exit.reason) == (status, status, None, "exited")
+    assert (done.returncode, done.exit.returncode, done.exit.signal, done.exit.reason) == (
+        status,
+        status,
+        None,
+        "exited",
+    )
     assert done.exit.failed == bool(status)
 
 
@@ -198,7 +205,12 @@ def test_exit_status(front, status):
 def test_exit_by_signal(front, name):
     number = getattr(signal, name)
     done = front(f"ulimit -c 0; kill -{int(number)} $$")
-    assert (done.returncode, done.exit.returncode, done.exit.signal, done.exit.reason) == (-number, -number, name, "signaled")
+    assert (done.returncode, done.exit.returncode, done.exit.signal, done.exit.reason) == (
+        -number,
+        -number,
+        name,
+        "signaled",
+    )
 
 
 def test_no_signal_to_a_reaped_pid(monkeypatch):
@@ -221,10 +233,10 @@ def test_what_the_core_never_does():
     for path in source.rglob("*.py"):
         text = re.sub(r"(?m)#.*$", "", path.read_text())
         assert "os.fork(" not in text, path
-        assert "select.select" not in text, path
         assert "asyncio.run(" not in text, path
         assert not re.search(r"preexec_fn\s*=", text), path
-        if "_cli" not in str(path):
+        if "_cli" not in path.parts:  # the command has few descriptors, and its process to itself
+            assert "select.select" not in text, path
             assert not re.search(r"signal\.(signal|siginterrupt|set_wakeup_fd)\(", text), path
 
 
@@ -304,7 +316,11 @@ def test_nobody_reads_the_target(front):
     read, write = os.pipe()
     threading.Timer(0.6, os.close, [read]).start()
     before = time.process_time()
-    done = front("trap '' PIPE; i=0; while echo 0123456789abcdef >&2; do i=1; done; exit 9", capture=False, stderr=write)
+    done = front(
+        "trap '' PIPE; i=0; while echo 0123456789abcdef >&2; do i=1; done; exit 9",
+        capture=False,
+        stderr=write,
+    )
     os.close(write)
     assert done.returncode == 9, "its write failed with EPIPE, as without us"
     assert done.took > 0.5
@@ -339,7 +355,9 @@ def test_cost_is_linear():
 
     def cost(size):
         before = time.process_time()
-        subwatch.run(["head", "-c", str(size), "/dev/zero"], stdout=PIPE, stderr=PIPE, sinks=[], watch_stdout=True)
+        subwatch.run(
+            ["head", "-c", str(size), "/dev/zero"], stdout=PIPE, stderr=PIPE, sinks=[], watch_stdout=True
+        )
         return time.process_time() - before
 
     cost(1_000_000)
