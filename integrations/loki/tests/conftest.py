@@ -149,9 +149,10 @@ def loki_at():
 
 @pytest.fixture(autouse=True)
 def no_threads_left():
+    before = set(threading.enumerate())
     yield
     deadline = time.monotonic() + 15
-    for thread in threading.enumerate():
+    for thread in set(threading.enumerate()) - before:
         if thread.name.startswith("subwatch-"):
             thread.join(max(0.0, deadline - time.monotonic()))
             assert not thread.is_alive(), f"{thread.name} was left behind"

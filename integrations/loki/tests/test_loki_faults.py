@@ -186,6 +186,17 @@ def test_an_unreachable_server_holds_nobody_up(local, caplog, url):
     assert len(said(caplog, "cannot deliver to")) == 1
 
 
+def test_many_runs_do_not_each_wait_for_a_dead_server():
+    sink = LokiSink("http://127.0.0.1:9", **FAST)
+    watch = subwatch.Watch(sinks=[sink])
+    watch.run(["true"])
+    begun = time.monotonic()
+    for _ in range(10):
+        watch.run(["true"])
+    assert time.monotonic() - begun < 5
+    assert sink.close(0.2) == 22
+
+
 def test_a_hanging_server_holds_nobody_up(server, local, fault):
     server.always = fault(hang="before")
     account = Account(local, close=0.5, timeout=1.0)

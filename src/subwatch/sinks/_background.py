@@ -50,7 +50,7 @@ class Background:
     - ``stream.flush(timeout) -> int``, called in the caller's thread once the stream's records are handed
       over: waits for delivery, returns how many are left. The worker may serve other streams meanwhile.
     - ``forked()``, called in a forked child: forget locks, threads, connections and what was not sent.
-    - ``failing``, true while waiting for room would not help.
+    - ``failing``, true while waiting for room in the queue would not help.
 
     Args:
         sink: The sink to hand the records to.
@@ -224,7 +224,10 @@ class Background:
     def _flush(self, stream: _BackgroundStream, timeout: float) -> int:
         """Wait until the stream's records are handed over; returns how many are not."""
         with self._changed:
-            if self._changed.wait_for(lambda: self._done >= stream.ticket or self._closed, timeout):
+            useless = getattr(self._sink, "failing", False)
+            if self._changed.wait_for(
+                lambda: self._done >= stream.ticket or self._closed, 0 if useless else timeout
+            ):
                 return 0
             entries = (*self._lines, *self._others, *filter(None, (self._current,)))
             return sum(len(records) for _, owner, records, _ in entries if owner is stream)

@@ -57,6 +57,7 @@ class Outbox:
     def _reset(self) -> None:
         self.changed = threading.Condition(threading.Lock())
         self.failing = False  # the server cannot be reached, or is being left alone
+        self._attempts = 0  # that have failed
         self._signal = False
         self._memory: deque[Batch] = deque()
         self._pending: dict[Owner, int] = {}
@@ -208,32 +209,40 @@ class Outbox:
         """
         with self.changed:
             self.failing = failing
+            self._attempts += failing
             self.changed.notify_all()
             self.changed.wait_for(lambda: self.closed or (self._signal and not patient), seconds)
             self._signal = False
 
-    def flush(self, owner: Owner | None, timeout: float) -> int:
-        """Wait until an owner's entries, or everybody's, have arrived or are safe in the spool.
+    def flush(self, owner: Owner, timeout: float) -> int:
+        """Wait until an owner's entries have arrived or are safe in the spool.
+
+        When the server is known to be away, that is until the next attempt: a program that runs many children
+        need not wait for it each time.
 
         Returns:
             How many are neither.
         """
-
-        def left() -> int:
-            if self.spool is not None and self.failing and not self._memory:
-                return 0  # all is on disk, and waiting would not help
-            return sum(self._pending.values()) if owner is None else self._pending.get(owner, 0)
-
         with self.changed:
+            known, attempts = self.failing, self._attempts
             self._signal = True
             self.changed.notify_all()
-            self.changed.wait_for(lambda: not left(), timeout)
-            return left()
+            self.changed.wait_for(
+                lambda: not self._left(owner) or (known and self._attempts > attempts), timeout
+            )
+            return self._left(owner)
+
+    def _left(self, owner: Owner | None = None) -> int:
+        if self.spool is not None and self.failing and not self._memory:
+            return 0  # all is on disk, and waiting would not help
+        return sum(self._pending.values()) if owner is None else self._pending.get(owner, 0)
 
     def close(self, timeout: float) -> int:
         """Wait for delivery, then stop; what is only in memory is lost."""
-        self.flush(None, timeout)
         with self.changed:
+            self._signal = True
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: not self._left(), timeout)
             self.closed = True
             self._memory.clear()
             for batch in self._ours.values():

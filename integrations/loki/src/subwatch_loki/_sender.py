@@ -173,6 +173,7 @@ class Sender:
         if self._failures > 1:
             say(logging.INFO, "delivering again after %.0f s", time.monotonic() - self._since)
         self._failures = 0
+        self._denied_until = 0.0
         self._finish(batch, losses)
 
     def _finish(self, batch: Batch, losses: list[tuple[Batch, int]]) -> None:
