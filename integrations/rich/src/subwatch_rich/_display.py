@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from weakref import WeakValueDictionary
 
 import rich
 from rich.cells import cell_len
@@ -34,7 +34,7 @@ _WAITING = 10_000  # lines that may wait to be printed
 _FRAME = 2_000  # lines printed at once on a terminal, more than anybody can read
 _JOIN = 1.0  # seconds that the end of the last child may wait for a terminal that takes nothing
 
-_displays: WeakKeyDictionary[Console, Display] = WeakKeyDictionary()
+_displays: WeakValueDictionary[int, Display] = WeakValueDictionary()  # by id of the console, which they keep
 _lock = threading.Lock()
 _stderr = Console(stderr=True)
 
@@ -51,9 +51,9 @@ def default_console() -> Console:
 def display_of(console: Console) -> Display:
     """Return the display of a console; there is only one."""
     with _lock:
-        display = _displays.get(console)
+        display = _displays.get(id(console))
         if display is None:
-            display = _displays[console] = Display(console)
+            display = _displays[id(console)] = Display(console)
         return display
 
 
@@ -83,7 +83,7 @@ class Display:
         self._rows: tuple[Row, ...] = ()
         self._interval = 0.1
         self._thread: threading.Thread | None = None
-        self._urgent = False
+        self._urgent = self._busy = False
         self.gone = False
 
     @property
@@ -153,7 +153,7 @@ class Display:
         """Have everything drawn now; return how many things are left when the time is over."""
         deadline = time.monotonic() + timeout
         with self._changed:
-            while self._queue and self._thread is not None and not self.gone:
+            while (self._queue or self._busy) and self._thread is not None and not self.gone:
                 self._urgent = True
                 self._changed.notify_all()
                 if not self._changed.wait(deadline - time.monotonic()):
@@ -192,6 +192,7 @@ class Display:
             with self._changed:
                 items, missing = self._take(_FRAME if live else _WAITING)
                 rows = self._rows
+                self._busy = bool(items)
             try:
                 self._draw(items, missing, rows if live else ())
             except (OSError, ValueError, SystemExit):  # closed, hung up; rich exits at a broken pipe
@@ -200,6 +201,7 @@ class Display:
                 self.gone = True
                 logging.getLogger("subwatch").warning("the rich display failed and stops", exc_info=True)
             with self._changed:
+                self._busy = False
                 self._changed.notify_all()
         return not self.gone
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from subwatch.records import Exit, Lines, Run, Start
     from subwatch.sinks import Stream
 
+    from ._display import Display
+
 __all__ = ["RichSink"]
 
 _SHOW = ("all", "warnings", "none")
@@ -99,16 +101,18 @@ class RichSink:
         self._styles = _styles(styles or {})
         self._console = console
         self._labels = itertools.cycle(_LABELS)
+        self._display: Display | None = None
 
     def open(self, run: Run) -> Stream:
         """Open the stream of a run."""
         if self._programs and not any(fnmatchcase(run.program, pattern) for pattern in self._programs):
             return _Nothing()
-        return RichStream(self, display_of(self._console or default_console()), run)
+        self._display = display_of(self._console or default_console())
+        return RichStream(self, self._display, run)
 
     def close(self, timeout: float) -> int:
         """Have everything printed; `timeout` is in seconds. Return how much is not."""
-        return display_of(self._console or default_console()).flush(timeout)
+        return 0 if self._display is None else self._display.flush(timeout)
 
     def next_style(self) -> str:
         """Style for the name of the next child."""
