@@ -67,7 +67,7 @@ def suite(directory, *args):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """All classes, as many at a time as there are processors."""
+    """Runs of the classes, as many at a time as there are processors."""
     if find_spec("test") is None or find_spec(SYNC) is None:
         pytest.fail(
             f"{sys.executable} comes without its test package: install it (Debian: libpython3-testsuite, "
@@ -75,14 +75,24 @@ def runs(tmp_path_factory):
         )
     home = tmp_path_factory.mktemp("cpython")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield {key: pool.submit(suite, home / "-".join(key), *key) for key in CLASSES}
+        made = {}
+
+        def start(*key):
+            if key not in made:
+                made[key] = pool.submit(suite, home / "-".join(key), *key)
+            return made[key]
+
+        if "PYTEST_XDIST_WORKER" not in os.environ:  # there the classes are spread over processes already
+            for key in CLASSES:
+                start(*key)
+        yield start
         pool.shutdown(cancel_futures=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("module", "name"), CLASSES)
 def test_suite(runs, module, name):
-    done = runs[module, name].result()
+    done = runs(module, name).result()
     assert done.returncode == 0, done.stdout[-20_000:]
     assert "complaints: 0" in done.stdout
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import termios
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -77,24 +78,28 @@ def split(data):
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    """Results by table, who and place; made when first asked for."""
+    """Theirs and ours by table and place; made when first asked for, side by side."""
     home, made = tmp_path_factory.mktemp("dropin"), {}
+    with ThreadPoolExecutor(2) as pool:
 
-    def get(table, who, place):
-        table = "RUN" if (table, who) == ("AIO", "original") else table
-        key = (table, who, place)
-        if key not in made:
-            made[key] = call_all(*key, home / "-".join(key))
-        return made[key]
+        def make(table, who, place):
+            key = (table, who, place)
+            if key not in made:
+                made[key] = pool.submit(call_all, *key, home / "-".join(key))
+            return made[key]
 
-    return get
+        def get(table, place):
+            theirs = make("RUN" if table == "AIO" else table, "original", place)
+            ours = make(table, "ours", place)
+            return theirs.result(), ours.result()
+
+        yield get
 
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize(("table", "name"), [(table, name) for table, names in TABLES.items() for name in names])
 def test_same(outcomes, table, name, place):
-    theirs, their_streams = outcomes(table, "original", place)
-    ours, our_streams = outcomes(table, "ours", place)
+    (theirs, their_streams), (ours, our_streams) = outcomes(table, place)
     assert ours[name]["seen"] == theirs[name]["seen"], ours[name]["trace"]
     assert ours[name]["left"] <= theirs[name]["left"], "descriptors left open"
     for mine, original in zip(our_streams, their_streams, strict=True):

@@ -224,6 +224,10 @@ def run(
       shows it; ``.cmd`` and ``.args`` still equal the command.
     - stderr reaches its place by way of this process: two streams that go to the same place may be
       interleaved differently than without, by less than a millisecond; ``stderr=STDOUT`` keeps the order.
+      When that place fails (a full disk), the logger ``subwatch`` is told, and not the child.
+    - A child that outlives this process goes on writing to that place by way of a ``cat``, started at the
+      interpreter's end. Where this process is killed or replaced (``SIGKILL``, ``os.exec``), there is
+      none, and the child's next word to stderr fails with EPIPE.
     """
     prelude(kwargs, input, capture_output)
     options = split(kwargs)
