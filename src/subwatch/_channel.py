@@ -30,9 +30,9 @@ class Forward:
     __slots__ = ("_chunk", "_failed", "_poll", "broken", "fd", "pending")
 
     def __init__(self, fd: int, *, ours: bool = False) -> None:
-        self.fd = fd
-        self.pending = b""
-        self.broken = False
+        self.fd: int = fd
+        self.pending: bytes = b""
+        self.broken: bool = False
         self._failed = False
         self._chunk = select.PIPE_BUF
         self._poll: select.poll | None = None
@@ -91,20 +91,20 @@ class Channel:
     )  # fmt: skip
 
     def __init__(self, name: str, fd: int, *, owned: bool, watched: bool, awaited: bool) -> None:
-        self.name = name
-        self.fd = fd
-        self.owned = owned
-        self.watched = watched
-        self.awaited = awaited
+        self.name: str = name
+        self.fd: int = fd
+        self.owned: bool = owned
+        self.watched: bool = watched
+        self.awaited: bool = awaited
         self.capture: BytesIO | None = None
         self.forward: Forward | None = None
         self.deliver: Callable[[bytes], object] | None = None
         self.on_eof: Callable[[], object] | None = None
-        self.eof = False
-        self.paused = False
-        self.resting = False
-        self.grown = False
-        self.last = 0.0
+        self.eof: bool = False
+        self.paused: bool = False
+        self.resting: bool = False
+        self.grown: bool = False
+        self.last: float = 0.0
         os.set_blocking(fd, False)
 
     def close(self) -> None:
@@ -121,8 +121,8 @@ class Feed:
     __slots__ = ("_data", "close", "fd")
 
     def __init__(self, fd: int, data: bytes, close: Callable[[], object]) -> None:
-        self.fd = fd
-        self.close = close
+        self.fd: int = fd
+        self.close: Callable[[], object] = close
         self._data = memoryview(data).cast("B")
         os.set_blocking(fd, False)
 

@@ -96,7 +96,7 @@ class Backlog(_Control):
     _UNCLAIMED, _CLAIMED = 256 * 1024, 16 * 1024 * 1024
 
     def __init__(self, notify: Callable[[], object]) -> None:
-        self.ended = False
+        self.ended: bool = False
         self._batches: deque[Start | Lines | Exit] = deque()
         self._capacity = self._UNCLAIMED
         self._dropped = 0

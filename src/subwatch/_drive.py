@@ -77,12 +77,12 @@ class Drive:
         finished: Callable[[], object] | None = None,
     ) -> None:
         self.process = process
-        self.poller = poller
+        self.poller: Waits = poller
         self.channels = channels
         self.monitor = monitor
         self.ending = ending
-        self.settled = False  # the exit record is out
-        self.done = False
+        self.settled: bool = False  # the exit record is out
+        self.done: bool = False
         self.returncode: int | None = None
         self.exited_at: float | None = None
         self.feed = feed

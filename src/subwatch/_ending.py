@@ -28,9 +28,9 @@ class Ending:
         self._grace = grace
         self._own_group = own_group
         self._steps: list[tuple[float, int]] = []
-        self.idle_timeout = idle_timeout
+        self.idle_timeout: float | None = idle_timeout
         self.deadline: float | None = None
-        self.silent_since = 0.0
+        self.silent_since: float = 0.0
         #: Why the child is being ended; None while it is not.
         self.reason: str | None = None
 

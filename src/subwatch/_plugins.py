@@ -23,14 +23,14 @@ _OWN = {"logging": "LoggingSink", "jsonlines": "JsonLinesSink", "callable": "Cal
 _KNOWN = {"loki", "opentelemetry", "rich", "sentry"}
 
 
-class SinkSpec:
+class SinkSpec:  # noqa: PLW1641 - options need not be hashable
     """A sink by name, with options; made by `sink`, turned into a sink when a run needs it."""
 
     __slots__ = ("name", "options")
 
     def __init__(self, name: str, options: dict[str, Any]) -> None:
-        self.name = name
-        self.options = options
+        self.name: str = name
+        self.options: dict[str, Any] = options
 
     def __repr__(self) -> str:
         # values may be credentials
@@ -40,8 +40,6 @@ class SinkSpec:
         if not isinstance(other, SinkSpec):
             return NotImplemented
         return (self.name, self.options) == (other.name, other.options)
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 def sink(name: str, /, **options: Any) -> SinkSpec:

@@ -65,7 +65,7 @@ class Session:
 
     def __init__(self, run: Run, pipeline: Pipeline, *, max_line: int, partial_delay_ns: int, tail: int) -> None:
         self.run = run
-        self.late = False
+        self.late: bool = False
         self._pipeline = pipeline
         self._max_line = max_line
         self._delay = partial_delay_ns

@@ -58,7 +58,8 @@ class Child(subprocess.Popen["AnyStr"]):
         direct: Whether the driver reads the caller's pipes itself, to capture them (`run`).
     """
 
-    # attributes of subprocess.Popen that the stubs of the standard library leave out
+    # attributes of subprocess.Popen that the stubs of the standard library leave out, or make too narrow
+    args: Any
     text_mode: bool | None
     encoding: str | None
     errors: str | None
@@ -70,7 +71,7 @@ class Child(subprocess.Popen["AnyStr"]):
 
     def __init__(self, keywords: dict[str, Any], monitor: Monitor, *, direct: bool) -> None:
         options = monitor.options
-        self.lost = False  # somebody else has taken the exit status
+        self.lost: bool = False  # somebody else has taken the exit status
         self._usage: Usage | None = None
         self.drain: float = options["drain"]
         self._leads_group = False
@@ -101,7 +102,7 @@ class Child(subprocess.Popen["AnyStr"]):
             monitor.spawn_failed(error)
             raise
         self.args = veil(self.args, monitor)
-        self.channels = self._channels(taps)
+        self.channels: list[Channel] = self._channels(taps)
         monitor.usage = lambda: self._usage
         monitor.watch([channel.name for channel in self.channels if channel.watched])
         monitor.started(self.pid)

@@ -61,7 +61,8 @@ class _Data:
             return NotImplemented
         return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
 
-    __hash__ = object.__hash__
+    def __hash__(self) -> int:
+        return object.__hash__(self)
 
 
 class Caller(_Data):
@@ -76,9 +77,9 @@ class Caller(_Data):
     __slots__ = ("file", "function", "line")
 
     def __init__(self, file: str, line: int, function: str) -> None:
-        self.file = file
-        self.line = line
-        self.function = function
+        self.file: str = file
+        self.line: int = line
+        self.function: str = function
 
 
 class Usage(_Data):
@@ -93,9 +94,9 @@ class Usage(_Data):
     __slots__ = ("max_rss", "system", "user")
 
     def __init__(self, user: float, system: float, max_rss: int) -> None:
-        self.user = user
-        self.system = system
-        self.max_rss = max_rss
+        self.user: float = user
+        self.system: float = system
+        self.max_rss: int = max_rss
 
 
 class Progress(_Data):
@@ -121,12 +122,12 @@ class Progress(_Data):
         label: str = "",
         recognizer: str = "",
     ) -> None:
-        self.completed = completed
-        self.total = total
-        self.fraction = fraction
-        self.unit = unit
-        self.label = label
-        self.recognizer = recognizer
+        self.completed: float | None = completed
+        self.total: float | None = total
+        self.fraction: float | None = fraction
+        self.unit: str = unit
+        self.label: str = label
+        self.recognizer: str = recognizer
 
 
 class Run(_Data):
@@ -163,17 +164,17 @@ class Run(_Data):
         raises: bool = False,
         ceiling: int = WARNING,
     ) -> None:
-        self.id = id
-        self.argv = argv
-        self.program = program
-        self.cwd = cwd
-        self.host = host
-        self.tags = tags
-        self.caller = caller
-        self.parent_pid = parent_pid
+        self.id: str = id
+        self.argv: tuple[str, ...] = argv
+        self.program: str = program
+        self.cwd: str = cwd
+        self.host: str = host
+        self.tags: Mapping[str, str] = tags
+        self.caller: Caller | None = caller
+        self.parent_pid: int = parent_pid
         self.fields: dict[str, str] = {}
-        self.raises = raises
-        self.ceiling = ceiling
+        self.raises: bool = raises
+        self.ceiling: int = ceiling
 
 
 class _Single(_Data):
@@ -203,9 +204,9 @@ class Start(_Single):
     __slots__ = ("pid", "run", "time_ns")
 
     def __init__(self, run: Run, pid: int, time_ns: int) -> None:
-        self.run = run
-        self.pid = pid
-        self.time_ns = time_ns
+        self.run: Run = run
+        self.pid: int = pid
+        self.time_ns: int = time_ns
 
 
 class Lines:
@@ -257,11 +258,11 @@ class Lines:
         endings: list[str] | None = None,
         flags: list[int] | None = None,
     ) -> None:
-        self.run = run
-        self.stream = stream
-        self.first = first
-        self.time_ns = time_ns
-        self.late = late
+        self.run: Run = run
+        self.stream: str = stream
+        self.first: int = first
+        self.time_ns: int = time_ns
+        self.late: bool = late
         self._reader = reader
         self._block = block
         self._texts = texts
@@ -274,7 +275,7 @@ class Lines:
         self._numbers: list[int] | None = None
         if block is not None:
             self._count = -1
-            self.size = len(block)
+            self.size: int = len(block)
         else:
             self._count = len(texts or ())
             self.size = sum(map(len, texts or ()))
@@ -378,7 +379,7 @@ class Line:
     def __init__(self, lines: Lines, index: int, text: str) -> None:
         self._lines = lines
         self._index = index
-        self.text = text
+        self.text: str = text
 
     @property
     def run(self) -> Run:
@@ -520,23 +521,23 @@ class Exit(_Single):
         error: str | None = None,
         error_type: str | None = None,
     ) -> None:
-        self.run = run
-        self.pid = pid
-        self.returncode = returncode
-        self.signal = signal
-        self.reason = reason
-        self.start_ns = start_ns
-        self.time_ns = time_ns
-        self.duration = duration
-        self.usage = usage
-        self.lines = lines or {}
-        self.bytes = bytes or {}
-        self.dropped = dropped or {}
-        self.truncated = truncated
-        self.drained = drained
-        self.tail = tail
-        self.error = error
-        self.error_type = error_type
+        self.run: Run = run
+        self.pid: int | None = pid
+        self.returncode: int | None = returncode
+        self.signal: str | None = signal
+        self.reason: str = reason
+        self.start_ns: int = start_ns
+        self.time_ns: int = time_ns
+        self.duration: float = duration
+        self.usage: Usage | None = usage
+        self.lines: Mapping[str, int] = lines or {}
+        self.bytes: Mapping[str, int] = bytes or {}
+        self.dropped: Mapping[str, int] = dropped or {}
+        self.truncated: int = truncated
+        self.drained: bool = drained
+        self.tail: Sequence[Line] = tail
+        self.error: str | None = error
+        self.error_type: str | None = error_type
 
     @property
     def failed(self) -> bool:

@@ -186,4 +186,4 @@ def _fixture() -> Any:
     return fixture
 
 
-subwatch_records = _fixture()
+subwatch_records: Any = _fixture()

@@ -48,7 +48,7 @@ class Grouping:
     """
 
     def __init__(self, *, max_lines: int = 500, max_size: int = 65536, max_gap: float = 2.0) -> None:
-        self.cut = 0
+        self.cut: int = 0
         self._limits = (max_lines, max_size, max_gap)
         self._inside = ""
         self._lines = 0
@@ -129,7 +129,7 @@ class Grouper(Generic[T]):
     """
 
     def __init__(self, grouping: Grouping | None = None) -> None:
-        self.grouping = grouping or Grouping()
+        self.grouping: Grouping = grouping or Grouping()
         self._group: list[T] = []
 
     def feed(self, items: Iterable[tuple[T, str, int]], now: float) -> list[list[T]]:

@@ -94,8 +94,8 @@ class Family:
     __slots__ = ("_levels", "_pattern", "name", "programs")
 
     def __init__(self, name: str, programs: tuple[str, ...], *beginnings: tuple[str, int]) -> None:
-        self.name = name
-        self.programs = programs
+        self.name: str = name
+        self.programs: tuple[str, ...] = programs
         self._levels = tuple(level for _, level in beginnings)
         self._pattern = rf"\n(?:{'|'.join(f'({pattern})' for pattern, _ in beginnings)})"
 

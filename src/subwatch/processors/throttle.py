@@ -37,8 +37,8 @@ class Throttle:
     """
 
     def __init__(self, *, burst: int | None = 1000, interval: float = 10.0, repeats: bool = True) -> None:
-        self.repeated = 0
-        self.dropped = 0
+        self.repeated: int = 0
+        self.dropped: int = 0
         self._burst = math.inf if burst is None else burst
         self._interval = interval
         self._repeats = repeats
@@ -108,7 +108,7 @@ class ProgressThinner(Generic[T]):
     """
 
     def __init__(self, *, first: int = 1, last: bool = True, interval: float = 10.0) -> None:
-        self.thinned = 0
+        self.thinned: int = 0
         self._first = first
         self._last = last
         self._interval = interval

@@ -81,7 +81,7 @@ class Background:
             raise ConfigError(f"policy must be one of {', '.join(POLICIES)}, not {policy!r}")
         if capacity <= 0:
             raise ConfigError(f"capacity must be a positive number of bytes, not {capacity!r}")
-        self.name = name or sink_name(sink)
+        self.name: str = name or sink_name(sink)
         self._sink = sink
         self._capacity = capacity
         self._policy = policy
@@ -240,8 +240,8 @@ class _BackgroundStream:
         self._background = background
         self.inner = inner
         self.env: Mapping[str, str | None] = getattr(inner, "env", None) or {}
-        self.lost = 0
-        self.failed = False
+        self.lost: int = 0
+        self.failed: bool = False
         self.ticket = 0
 
     @property

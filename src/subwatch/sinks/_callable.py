@@ -25,7 +25,7 @@ class CallableSink:
             from ..errors import ConfigError
 
             raise ConfigError(f"CallableSink takes a function, not {type(function).__name__}")
-        self.name = str(getattr(function, "__qualname__", type(function).__name__))
+        self.name: str = str(getattr(function, "__qualname__", type(function).__name__))
         self._function = function
 
     def open(self, run: Run, /) -> CallableSink:  # noqa: ARG002

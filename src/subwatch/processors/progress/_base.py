@@ -31,7 +31,7 @@ class State:
     __slots__ = ("data", "run")
 
     def __init__(self, run: Run) -> None:
-        self.run = run
+        self.run: Run = run
         self.data: dict[str, Any] = {}
 
 
@@ -134,9 +134,9 @@ class Pattern:
         unit: str = "",
         scale: int = 1024,
     ) -> None:
-        self.name = name
-        self.programs = programs
-        self.needles = needles
+        self.name: str = name
+        self.programs: tuple[str, ...] = programs
+        self.needles: tuple[str, ...] = needles
         self.scope: Literal["any", "updates", "own"] = scope
         self._pattern = pattern
         self._unit = unit

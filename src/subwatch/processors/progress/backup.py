@@ -23,8 +23,8 @@ class BorgJson:
     """Reads ``borg --progress --log-json`` (Borg's documentation, "All about JSON")."""
 
     name = "borg_json"
-    programs = ("borg*",)
-    needles = ("{", '"', '"finished"')
+    programs: tuple[str, ...] = ("borg*",)
+    needles: tuple[str, ...] = ("{", '"', '"finished"')
     scope: Literal["any"] = "any"
 
     def match(self, text: str, state: State) -> Progress | None:  # noqa: ARG002 - every line stands for itself
@@ -46,8 +46,8 @@ class ResticJson:
     """Reads the status messages of ``restic --json`` (restic's documentation, "Scripting")."""
 
     name = "restic_json"
-    programs = ("restic*",)
-    needles = ("{", '"', '"percent_done"')
+    programs: tuple[str, ...] = ("restic*",)
+    needles: tuple[str, ...] = ("{", '"', '"percent_done"')
     scope: Literal["any"] = "any"
 
     def match(self, text: str, state: State) -> Progress | None:  # noqa: ARG002 - every line stands for itself

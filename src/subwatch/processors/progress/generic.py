@@ -24,7 +24,7 @@ class Percent:
 
     name = "percent"
     programs: tuple[str, ...] = ()
-    needles = ("%",)
+    needles: tuple[str, ...] = ("%",)
     scope: Literal["any"] = "any"
 
     _pattern = (

@@ -27,8 +27,8 @@ class Ffmpeg:
     """Reads ``time=00:00:01.40`` against the longest ``Duration: 00:00:03.00`` of the inputs."""
 
     name = "ffmpeg"
-    programs = ("ffmpeg*",)
-    needles = (":",)
+    programs: tuple[str, ...] = ("ffmpeg*",)
+    needles: tuple[str, ...] = (":",)
     scope: Literal["updates"] = "updates"
 
     def match(self, text: str, state: State) -> Progress | None:

@@ -22,8 +22,8 @@ class PgBench:
     """Reads ``progress: 5.0 s, 3247.7 tps, ...``; how long it will take stands in the arguments (``-T``)."""
 
     name = "pgbench"
-    programs = ("pgbench*",)
-    needles = ("progress: ",)
+    programs: tuple[str, ...] = ("pgbench*",)
+    needles: tuple[str, ...] = ("progress: ",)
     scope: Literal["own"] = "own"
 
     def match(self, text: str, state: State) -> Progress | None:
