@@ -249,6 +249,30 @@ def test_second_interrupt_makes_short_work():
     assert took < 5
 
 
+def test_interrupt_while_sinks_deliver():
+    """The child has ended and its exit is out: only the wait for a sink is given up, and all is closed."""
+
+    class Held:
+        closed = False
+
+        def open(self, run):
+            return self
+
+        def emit(self, records):
+            pass
+
+        def flush(self, timeout):
+            raise KeyboardInterrupt
+
+        def close(self, timeout=None):
+            self.closed = True
+
+    held = Held()
+    with pytest.raises(KeyboardInterrupt):
+        subwatch.run(["sh", "-c", "echo hi >&2"], capture_output=True, sinks=[held])
+    assert held.closed
+
+
 # -- cancellation ------------------------------------------------------------------------------------------
 
 

@@ -125,8 +125,8 @@ def _describe(
     return Run(
         id=run_id(time.time_ns()),
         argv=safe,
-        program=os.path.basename(safe[0] if executable is None else redactor.text(os.fsdecode(executable))),
-        cwd=_place(redactor, _getcwd() if cwd is None else os.fsdecode(cwd)),
+        program=os.path.basename(safe[0] if executable is None else redactor.text(_text(executable))),
+        cwd=_place(redactor, _text(_getcwd() if cwd is None else cwd)),
         host=_HOST,
         tags=options["tags"],
         caller=_caller(),
@@ -140,13 +140,19 @@ def _command(keywords: Mapping[str, Any]) -> list[str]:
     """The command as a list of strings, the shell included; robust, since Popen has yet to check it."""
     args = keywords["args"]
     if isinstance(args, (str, bytes, os.PathLike)):
-        argv = [os.fsdecode(args)]
+        argv = [_text(args)]
     else:
         try:
-            argv = [os.fsdecode(arg) for arg in args] or [""]
+            argv = [_text(arg) for arg in args] or [""]
         except TypeError:
             argv = [str(args)]
     return ["/bin/sh", "-c", *argv] if keywords.get("shell") else argv
+
+
+def _text(value: Any) -> str:
+    """A path or argument as text that can be encoded, whatever its bytes."""
+    text = os.fsdecode(value)
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 @lru_cache(8)

@@ -239,13 +239,16 @@ def run(
     feed, wrong = feed_or_kill(child, input)
     talk = Talk(child, child.channels, monitor, ending, feed)
     try:
-        talk.run()
+        try:
+            talk.run()
+        except BaseException:
+            _interrupt(talk, ending)
+            raise
+        finally:
+            _conclude(talk, monitor)
     except BaseException:
-        _interrupt(talk, ending)
-        _conclude(talk, monitor)
         talk.close()
         raise
-    _conclude(talk, monitor)
     return outcome(child, monitor, ending, talk, timeout=timeout, check=check, wrong=wrong)
 
 
@@ -279,7 +282,9 @@ def _interrupt(talk: Talk, ending: Ending) -> None:
 
 def _conclude(talk: Talk, monitor: Monitor) -> None:
     """Let the sinks deliver; a stream that goes on in the background closes them at its end."""
-    if monitor.must_wait:
-        monitor.flush()
-    if not talk.drive.open_channels:
-        monitor.close()
+    try:
+        if monitor.must_wait:
+            monitor.flush()
+    finally:
+        if not talk.drive.open_channels:
+            monitor.close()

@@ -11,6 +11,7 @@ from ..errors import ConfigError
 from ..records import LEVEL_NAMES, Exit, Lines, Start
 
 if TYPE_CHECKING:
+    from io import FileIO
     from pathlib import Path
     from typing import Any, TextIO
 
@@ -36,7 +37,8 @@ class JsonLinesSink:
     def __init__(self, path: str | Path = "", *, file: TextIO | None = None) -> None:
         if bool(path) == (file is not None):
             raise ConfigError("JsonLinesSink takes a path or a file: sink('jsonlines', path='run.jsonl')")
-        self._mine = False
+        self._file: TextIO | None = None
+        self._raw: FileIO | None = None  # not buffered: what failed once is counted, and not tried again
         if file is not None:
             self._file = file
         elif path == "-":
@@ -45,8 +47,7 @@ class JsonLinesSink:
             self._file = sys.stderr
         else:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            self._file = open(fd, "a", encoding="utf-8")  # noqa: SIM115 - closed in close
-            self._mine = True
+            self._raw = open(fd, "ab", buffering=0)  # noqa: SIM115 - closed in close
         self._lock = threading.Lock()
 
     def open(self, run: Run, /) -> JsonLinesSink:  # noqa: ARG002
@@ -56,14 +57,18 @@ class JsonLinesSink:
     def emit(self, records: Start | Lines | Exit) -> None:
         """Write the records of a batch, in one piece."""
         text = "".join(json.dumps(as_dict(record), ensure_ascii=False) + "\n" for record in records)
+        data = text.encode("utf-8", "backslashreplace")  # of a lone surrogate this makes its JSON escape
         with self._lock:
-            self._file.write(text)
-            self._file.flush()
+            if self._file is not None:
+                self._file.write(data.decode())
+                self._file.flush()
+            while data and self._raw is not None:
+                data = data[self._raw.write(data) :]
 
     def close(self, timeout: float | None = None) -> None:
         """Close the file, if it was opened here and the sink itself (not a stream of it) is meant."""
-        if timeout is not None and self._mine:
-            self._file.close()
+        if timeout is not None and self._raw is not None:
+            self._raw.close()
 
 
 def as_dict(record: Start | Line | Exit) -> dict[str, Any]:
