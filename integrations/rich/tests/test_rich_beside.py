@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from subprocess import DEVNULL
 
@@ -178,3 +179,46 @@ def test_the_default_console(monkeypatch, capsys):
     subwatch.run(["sh", "-c", "echo hello >&2"], sinks=["rich"], stderr=DEVNULL)
     console.file.close()
     assert "sh │ hello" in console.export_text()
+
+
+def test_everything_at_once(terminal):
+    """Children that come and go while the application prints: each line once, nothing left."""
+    screen, console = terminal(lines=40)
+    sink = RichSink(console, refresh_per_second=60)
+    script = 'for i in 1 2 3 4 5; do echo "$0.$i" >&2; sleep 0.02; done'
+
+    def work(n):
+        for m in range(4):
+            subwatch.run(["sh", "-c", script, f"line {n}.{m}"], sinks=[sink], stderr=DEVNULL)
+
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(work, n) for n in range(4)]
+        printed = 0
+        while not all(job.done() for job in jobs):
+            console.print("printed", printed)
+            printed += 1
+            time.sleep(0.003)
+        for job in jobs:
+            job.result()
+    assert [line for line in screen.lines if line[:1] == "p"] == [f"printed {n}" for n in range(printed)]
+    lines = [line for line in screen.lines if "│" in line]
+    said = sorted(line.partition("│ ")[2] for line in lines)
+    expected = sorted(f"line {n}.{m}.{i}" for n in range(4) for m in range(4) for i in range(1, 6))
+    assert said == expected
+    assert sum("✓" in line for line in screen.lines) == 16
+    assert not rows(screen.lines)
+    assert console._render_hooks == []
+
+
+def test_status_and_alternate_screen_of_the_application(terminal, child):
+    screen, console = terminal()
+    backup = child("backup", RichSink(console, refresh_per_second=50))
+    with console.status("own status", spinner="line"):
+        screen.until(lambda lines: any("own status" in line for line in lines) and rows(lines))
+    with Live("own screen", console=console, screen=True):
+        backup.say("one\n")
+    screen.until("* backup 0:NN one")
+    backup.end()
+    lines = screen.until(lambda lines: lines[-1].startswith("✓"))
+    assert not rows(lines)
+    assert console._render_hooks == []

@@ -225,7 +225,8 @@ class Display:
         self._hook.rows = render(rows, self.console)
         if self._hook.rows:
             self._hook.attach()
-        self.console.print(Segments(content) if content else Control(), soft_wrap=True, end="")
+        with self._hook.alone():
+            self.console.print(Segments(content) if content else Control(), soft_wrap=True, end="")
 
     def _writable(self, patience: float) -> bool:
         """Wait until the terminal takes something; return whether it does, and is there."""

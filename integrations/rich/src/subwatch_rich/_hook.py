@@ -11,6 +11,7 @@ While the application has a Live or Progress of its own on the console, the rows
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderHook
@@ -46,7 +47,6 @@ class Hook(RenderHook):
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._drawn = False
         self.rows: list[list[Segment]] = []
 
     def attach(self) -> None:
@@ -59,9 +59,19 @@ class Hook(RenderHook):
         if self in self._console._render_hooks:
             self._console._render_hooks.remove(self)
 
+    def alone(self) -> ExitStack:
+        """Keep the application's Lives from being drawn or ended while we print: rich does so in several steps."""
+        stack = ExitStack()
+        for live in self._lives():
+            stack.enter_context(live._lock)
+        return stack
+
+    def _lives(self) -> list[Live]:
+        return [hook for hook in self._console._render_hooks if isinstance(hook, Live)]
+
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
         """Put the rows below what is printed."""
-        lives = [hook for hook in self._console._render_hooks if isinstance(hook, Live)]
+        lives = self._lives()
         for live in lives:
             self._join(live)
         if self._console._buffer_index > 1:  # the application captures it, or makes one of several prints
@@ -69,9 +79,7 @@ class Hook(RenderHook):
         rows = [] if lives else self.rows
         # rows that stay in place are written over, without an instant in which they are not there
         stays = rows and all(isinstance(renderable, Control) for renderable in renderables)
-        before = Segments([_CLEAR] if self._drawn and not stays else [])
-        self._drawn = bool(rows)
-        return [before, *renderables, Segments(_below(rows))]
+        return [Segments([] if stays else [_CLEAR]), *renderables, Segments(_below(rows))]
 
     def _join(self, live: Live) -> None:
         picture = live._live_render
