@@ -46,7 +46,9 @@ def front(request):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "shared_children: children of a shared fixture come and go, so leaks are not looked for")
+    config.addinivalue_line(
+        "markers", "shared_children: children of a shared fixture come and go, so leaks are not looked for"
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -20,6 +20,7 @@ HERE = Path(__file__).parent / "dropin"
 MARK = b"=====case:"
 PLACES = ("terminal", "pipes")
 
+
 def names(table):
     """The names of a table's cases; read in a child, since importing them here would name two modules alike."""
     code = f"import json, cases; print(json.dumps(list(cases.{table})))"
@@ -56,7 +57,9 @@ def call_all(table, who, place, home):
     command = [sys.executable, str(HERE / "caller.py"), table, who, str(results)]
     stdin = out if place == "terminal" else subprocess.DEVNULL
     try:
-        code = subprocess.run(command, cwd=home, env=env, stdin=stdin, stdout=out, stderr=err, timeout=180, check=False).returncode
+        code = subprocess.run(
+            command, cwd=home, env=env, stdin=stdin, stdout=out, stderr=err, timeout=180, check=False
+        ).returncode
     finally:
         for fd in {out, err}:
             os.close(fd)
@@ -97,7 +100,9 @@ def outcomes(tmp_path_factory):
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize(("table", "name"), [(table, name) for table, names in TABLES.items() for name in names])
+@pytest.mark.parametrize(
+    ("table", "name"), [(table, name) for table, names in TABLES.items() for name in names]
+)
 def test_same(outcomes, table, name, place):
     (theirs, their_streams), (ours, our_streams) = outcomes(table, place)
     assert ours[name]["seen"] == theirs[name]["seen"], ours[name]["trace"]

@@ -122,7 +122,9 @@ def rss_bytes():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
-forgotten = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+forgotten = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 
 
 @forgotten

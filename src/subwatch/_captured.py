@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ._monitor import Monitor
     from ._spawn import Child
 
-__all__ = ["Captured", "Talk", "feed_for", "feed_or_kill"]
+__all__ = ["Captured", "Talk", "feed_for", "feed_or_kill", "linger"]
 
 
 class Captured:
@@ -37,7 +37,8 @@ class Captured:
 
     def so_far(self) -> tuple[Any, Any]:
         """What was captured so far, in the type that the caller asked for; never fails to decode."""
-        return self._value("stdout", "backslashreplace") or None, self._value("stderr", "backslashreplace") or None
+        out, err = (self._value(name, "backslashreplace") for name in ("stdout", "stderr"))
+        return out or None, err or None
 
     def result(self) -> tuple[Any, Any]:
         """What was captured, in the type that the caller asked for; the pipes are closed.
@@ -150,7 +151,12 @@ class Talk(Captured):
     """
 
     def __init__(
-        self, child: Child[Any], channels: Sequence[Channel], monitor: Monitor | None, ending: Ending, feed: Feed | None
+        self,
+        child: Child[Any],
+        channels: Sequence[Channel],
+        monitor: Monitor | None,
+        ending: Ending,
+        feed: Feed | None,
     ) -> None:
         self._poller = Poller()
         self.drive = Drive(child, self._poller, channels, monitor, ending, drain=child.drain, feed=feed)

@@ -49,7 +49,9 @@ class Tap:
         self.piped = target == subprocess.PIPE and not direct
         self._captured = target == subprocess.PIPE and direct
         if self.piped and use_pty:
-            raise ConfigError(f"pty=True with {name}=PIPE works in run() only: Popen's pipe is for you to read")
+            raise ConfigError(
+                f"pty=True with {name}=PIPE works in run() only: Popen's pipe is for you to read"
+            )
         self._forward: int | None = None
         self.our_end = self.child_end = -1
         inherited = 1 if name == "stdout" else 2

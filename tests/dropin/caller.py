@@ -1,6 +1,6 @@
 """Make the calls of a table with the original or with ours, and write down what comes back.
 
-    python tests/dropin/caller.py TABLE original|ours RESULTS
+python tests/dropin/caller.py TABLE original|ours RESULTS
 """
 
 from __future__ import annotations
@@ -21,7 +21,18 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import cases  # noqa: E402
 
-ATTRIBUTES = ("cmd", "returncode", "output", "stdout", "stderr", "timeout", "errno", "strerror", "filename", "filename2")
+ATTRIBUTES = (
+    "cmd",
+    "returncode",
+    "output",
+    "stdout",
+    "stderr",
+    "timeout",
+    "errno",
+    "strerror",
+    "filename",
+    "filename2",
+)
 MARK = "=====case:%s=====\n"
 
 
@@ -36,7 +47,9 @@ def ours(table):
     import subwatch
     from subwatch import aio
 
-    logging.getLogger("subwatch").addHandler(logging.StreamHandler())  # a complaint would show as a difference
+    logging.getLogger("subwatch").addHandler(
+        logging.StreamHandler()
+    )  # a complaint would show as a difference
     subwatch.configure(sinks=[lambda record: None])
     if table == "ASYNC":
         return lambda case: asyncio.run(call(case, aio.create_subprocess_exec))

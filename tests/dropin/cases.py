@@ -34,7 +34,7 @@ class PathLike:
         return f"PathLike({self.path!r})"
 
 
-def script(name="program", text="#!/bin/sh\necho script \"$@\"; echo \"script err\" >&2\n", mode=0o755):
+def script(name="program", text='#!/bin/sh\necho script "$@"; echo "script err" >&2\n', mode=0o755):
     Path(name).write_text(text)
     os.chmod(name, mode)
     return os.path.abspath(name)
@@ -80,7 +80,11 @@ def with_pass_fds(run, **kwargs):
 
 def only_these_fds(run, **kwargs):
     """What the child has open: nothing of ours."""
-    return run(["sh", "-c", "for f in /proc/self/fd/*; do echo ${f##*/}; done | sort -n | head -20"], stdout=PIPE, **kwargs)
+    return run(
+        ["sh", "-c", "for f in /proc/self/fd/*; do echo ${f##*/}; done | sort -n | head -20"],
+        stdout=PIPE,
+        **kwargs,
+    )
 
 
 def inheritable(run, **kwargs):
@@ -131,6 +135,24 @@ def pipeline_of_files(run):
         run(["sh", "-c", "echo line"], stdout=file)
     with open("between", "rb") as file:
         return run(["cat"], stdin=file, stdout=PIPE)
+
+
+def much(run):
+    done = run(
+        ["sh", "-c", "head -c 700000 /dev/zero >&2 & head -c 900000 /dev/zero; wait"], capture_output=True
+    )
+    return len(done.stdout), len(done.stderr)
+
+
+def to_closed_file(run):
+    with open("closed", "w") as file:
+        pass
+    return run(SH, stderr=file)
+
+
+def to_file_for_reading(run):
+    with open("/dev/null") as file:
+        return run(["sh", "-c", "echo x >&2"], stderr=file)
 
 
 ROOT = os.geteuid() == 0
@@ -205,7 +227,9 @@ RUN = {
     "input large back": lambda run: len(run(["cat"], input=b"x" * 1_000_000, capture_output=True).stdout),
     "input not read": lambda run: run(["true"], input=b"x" * 1_000_000),
     "input not read captured": lambda run: run(["true"], input=b"x" * 1_000_000, capture_output=True),
-    "input closed late": lambda run: run(["sh", "-c", "exec <&-; sleep 0.1; echo err >&2"], input=b"x" * 300_000),
+    "input closed late": lambda run: run(
+        ["sh", "-c", "exec <&-; sleep 0.1; echo err >&2"], input=b"x" * 300_000
+    ),
     "input of wrong type": lambda run: run(["cat"], input="text", stdout=PIPE),
     "input bytes as text": lambda run: run(["cat"], input=b"bytes", stdout=PIPE, text=True),
     "input number": lambda run: run(["cat"], input=5, stdout=PIPE),
@@ -220,14 +244,22 @@ RUN = {
     "capture": lambda run: run(SH, capture_output=True),
     "capture text": lambda run: run(SH, capture_output=True, text=True),
     "capture universal newlines": lambda run: run(
-        ["sh", "-c", "printf 'a\\r\\nb\\rc\\n'; printf 'd\\r\\ne\\rf' >&2"], capture_output=True, universal_newlines=True
+        ["sh", "-c", "printf 'a\\r\\nb\\rc\\n'; printf 'd\\r\\ne\\rf' >&2"],
+        capture_output=True,
+        universal_newlines=True,
     ),
     "capture bytes newlines": lambda run: run(["sh", "-c", "printf 'd\\r\\ne\\rf' >&2"], capture_output=True),
     "capture encoding": lambda run: run(["printf", "\\344"], capture_output=True, encoding="latin-1"),
     "capture utf-16": lambda run: run(["printf", "a\\000b\\000"], capture_output=True, encoding="utf-16-le"),
-    "capture errors": lambda run: run(["sh", "-c", "printf '\\344' >&2"], capture_output=True, errors="replace"),
-    "capture errors both": lambda run: run(["printf", "\\344"], capture_output=True, encoding="utf-8", errors="ignore"),
-    "capture not decodable": lambda run: run(["sh", "-c", "printf '\\344' >&2"], capture_output=True, encoding="utf-8"),
+    "capture errors": lambda run: run(
+        ["sh", "-c", "printf '\\344' >&2"], capture_output=True, errors="replace"
+    ),
+    "capture errors both": lambda run: run(
+        ["printf", "\\344"], capture_output=True, encoding="utf-8", errors="ignore"
+    ),
+    "capture not decodable": lambda run: run(
+        ["sh", "-c", "printf '\\344' >&2"], capture_output=True, encoding="utf-8"
+    ),
     "capture no such encoding": lambda run: run(SH, capture_output=True, encoding="no-such"),
     "capture text and not": lambda run: run(SH, capture_output=True, text=True, universal_newlines=False),
     "capture text False": lambda run: run(SH, capture_output=True, text=False),
@@ -235,17 +267,15 @@ RUN = {
     "capture and stderr": lambda run: run(SH, capture_output=True, stderr=STDOUT),
     "capture only stdout": lambda run: run(SH, stdout=PIPE),
     "capture only stderr": lambda run: run(SH, stderr=PIPE),
-    "capture much": lambda run: [
-        len(stream) for stream in (lambda d: (d.stdout, d.stderr))(
-            run(["sh", "-c", "head -c 700000 /dev/zero >&2 & head -c 900000 /dev/zero; wait"], capture_output=True)
-        )
-    ],
+    "capture much": much,
     "merged into capture": lambda run: run(SH, stdout=PIPE, stderr=STDOUT),
     "merged into capture text": lambda run: run(SH, stdout=PIPE, stderr=STDOUT, text=True),
     "merged into ours": lambda run: run(SH, stderr=STDOUT),
     "merged into null": lambda run: run(SH, stdout=DEVNULL, stderr=STDOUT),
     "merged into file": lambda run: to_file(run, SH, stdout=FILE, stderr=STDOUT),
-    "stderr to stdout only": lambda run: run(["sh", "-c", "for i in 1 2 3; do echo o$i; echo e$i >&2; done"], stdout=PIPE, stderr=STDOUT),
+    "stderr to stdout only": lambda run: run(
+        ["sh", "-c", "for i in 1 2 3; do echo o$i; echo e$i >&2; done"], stdout=PIPE, stderr=STDOUT
+    ),
     "stdout STDOUT": lambda run: run(["true"], stdout=STDOUT),
     "stderr null": lambda run: run(SH, stderr=DEVNULL),
     "both null": lambda run: run(SH, stdout=DEVNULL, stderr=DEVNULL),
@@ -261,14 +291,18 @@ RUN = {
     "stderr sys.stdout": lambda run: run(SH, stderr=sys.stdout),
     "stderr bad fd": lambda run: run(SH, stderr=9999),
     "stderr negative": lambda run: run(SH, stderr=-7),
-    "stderr closed file": lambda run: (lambda f: (f.close(), run(SH, stderr=f)))(open("closed", "w")),
-    "stderr file for reading": lambda run: (lambda f: (run(["sh", "-c", "echo x >&2"], stderr=f), f.close()))(open("/dev/null")),
+    "stderr closed file": to_closed_file,
+    "stderr file for reading": to_file_for_reading,
     "stderr of wrong type": lambda run: run(SH, stderr="name"),
     "stderr without fileno": lambda run: run(SH, stderr=__import__("io").BytesIO()),
     "check ok": lambda run: run(["true"], check=True),
     "check failed": lambda run: run(["sh", "-c", "echo err >&2; exit 3"], check=True),
-    "check failed captured": lambda run: run(["sh", "-c", BOTH + "; exit 3"], check=True, capture_output=True),
-    "check failed text": lambda run: run(["sh", "-c", BOTH + "; exit 3"], check=True, capture_output=True, text=True),
+    "check failed captured": lambda run: run(
+        ["sh", "-c", BOTH + "; exit 3"], check=True, capture_output=True
+    ),
+    "check failed text": lambda run: run(
+        ["sh", "-c", BOTH + "; exit 3"], check=True, capture_output=True, text=True
+    ),
     "check signal": lambda run: run(["sh", "-c", "kill -9 $$"], check=True),
     "check unknown signal": lambda run: run(["sh", "-c", "kill -40 $$"], check=True),
     "failed": lambda run: run(["false"]),
@@ -278,10 +312,16 @@ RUN = {
     "timeout": lambda run: run(["sleep", "30"], timeout=0.2),
     "timeout zero": lambda run: run(["sleep", "30"], timeout=0),
     "timeout negative": lambda run: run(["sleep", "30"], timeout=-1),
-    "timeout captured": lambda run: run(["sh", "-c", BOTH + "; exec sleep 30"], timeout=1.5, capture_output=True),
-    "timeout captured text": lambda run: run(["sh", "-c", BOTH + "; exec sleep 30"], timeout=1.5, capture_output=True, text=True),
+    "timeout captured": lambda run: run(
+        ["sh", "-c", BOTH + "; exec sleep 30"], timeout=1.5, capture_output=True
+    ),
+    "timeout captured text": lambda run: run(
+        ["sh", "-c", BOTH + "; exec sleep 30"], timeout=1.5, capture_output=True, text=True
+    ),
     "timeout of wrong type": lambda run: run(["sleep", "0.1"], timeout="1"),
-    "timeout and input": lambda run: run(["sleep", "30"], timeout=0.2, input=b"x" * 300_000, capture_output=True),
+    "timeout and input": lambda run: run(
+        ["sleep", "30"], timeout=0.2, input=b"x" * 300_000, capture_output=True
+    ),
     "pass_fds": with_pass_fds,
     "pass_fds captured": lambda run: with_pass_fds(run, stderr=PIPE),
     "no other descriptors": only_these_fds,
@@ -300,14 +340,32 @@ RUN = {
     "no such user": lambda run: run(["true"], user="no-such-user"),
     "group": lambda run: run(["sh", "-c", "id -g >&2"], group=65534 if ROOT else None),
     "extra_groups": lambda run: run(["sh", "-c", "id -G >&2"], extra_groups=[65534] if ROOT else None),
-    "restore_signals": lambda run: run(["sh", "-c", "grep SigIgn /proc/$$/status >&2"], restore_signals=False),
+    "restore_signals": lambda run: run(
+        ["sh", "-c", "grep SigIgn /proc/$$/status >&2"], restore_signals=False
+    ),
     "signals restored": lambda run: run(["sh", "-c", "grep SigIgn /proc/$$/status >&2"]),
     "bufsize": lambda run: run(SH, bufsize=0, capture_output=True),
     "bufsize of wrong type": lambda run: run(SH, bufsize="x"),
     "pipesize": lambda run: run(SH, pipesize=8192, capture_output=True),
     "positional": lambda run: run(SH, -1, None, None, PIPE, PIPE),
     "positional all": lambda run: run(
-        ["sh", "-c", "pwd >&2"], -1, None, None, None, None, None, True, False, "/", None, None, None, 0, True, False, ()
+        ["sh", "-c", "pwd >&2"],
+        -1,
+        None,
+        None,
+        None,
+        None,
+        None,
+        True,
+        False,
+        "/",
+        None,
+        None,
+        None,
+        0,
+        True,
+        False,
+        (),
     ),
     "positional too many": lambda run: run(SH, *range(40)),
     "positional and keyword": lambda run: run(SH, -1, bufsize=-1),
@@ -318,11 +376,15 @@ RUN = {
     "creationflags": lambda run: run(SH, creationflags=1),
     "close_fds and pass_fds": lambda run: with_pass_fds(run, close_fds=False),
     "is a terminal": lambda run: run(["sh", "-c", "for f in 0 1 2; do test -t $f && echo $f yes; done; :"]),
-    "is a terminal merged": lambda run: run(["sh", "-c", "for f in 0 1 2; do test -t $f && echo $f yes; done; :"], stderr=STDOUT),
+    "is a terminal merged": lambda run: run(
+        ["sh", "-c", "for f in 0 1 2; do test -t $f && echo $f yes; done; :"], stderr=STDOUT
+    ),
     "window size": lambda run: run(["sh", "-c", "stty size <&2 || :"], stdout=PIPE, stderr=None).stdout,
     "binary": lambda run: run(["sh", "-c", "printf '\\033[31m\\377\\000\\r\\nx\\b\\t' >&2"]),
     "no newline": lambda run: run(["sh", "-c", "printf 'no end' >&2"]),
-    "many lines": lambda run: run(["sh", "-c", "i=0; while [ $i -lt 2000 ]; do echo line $i >&2; i=$((i+1)); done"]),
+    "many lines": lambda run: run(
+        ["sh", "-c", "i=0; while [ $i -lt 2000 ]; do echo line $i >&2; i=$((i+1)); done"]
+    ),
     "one long line": lambda run: run(["sh", "-c", "head -c 300000 /dev/zero | tr '\\0' x >&2"]),
 }
 
@@ -331,7 +393,12 @@ RUN = {
 
 
 def popen_twice_after_timeout(Popen, **kwargs):
-    proc = Popen(["sh", "-c", "echo o1; echo e1 >&2; sleep 1.5; echo o2; echo e2 >&2"], stdout=PIPE, stderr=PIPE, **kwargs)
+    proc = Popen(
+        ["sh", "-c", "echo o1; echo e1 >&2; sleep 1.5; echo o2; echo e2 >&2"],
+        stdout=PIPE,
+        stderr=PIPE,
+        **kwargs,
+    )
     try:
         proc.communicate(timeout=0.5)
     except subprocess.TimeoutExpired as error:
@@ -377,7 +444,9 @@ def popen_lines(Popen, **kwargs):
 
 def popen_line_by_line(Popen):
     """A dialogue: each line is there when it was written, not later."""
-    with Popen(["sh", "-c", "while read x; do echo got $x >&2; done"], stdin=PIPE, stderr=PIPE, bufsize=0) as proc:
+    with Popen(
+        ["sh", "-c", "while read x; do echo got $x >&2; done"], stdin=PIPE, stderr=PIPE, bufsize=0
+    ) as proc:
         answers = []
         for word in (b"one\n", b"two\n"):
             proc.stdin.write(word)
@@ -580,7 +649,9 @@ POPEN = {
     "communicate merged": lambda Popen: Popen(SH, stdout=PIPE, stderr=STDOUT).communicate(),
     "communicate nothing": lambda Popen: Popen(SH).communicate(),
     "communicate input": lambda Popen: Popen(["cat"], stdin=PIPE, stdout=PIPE).communicate(b"data"),
-    "communicate large": lambda Popen: len(Popen(["cat"], stdin=PIPE, stdout=PIPE).communicate(b"x" * 1_000_000)[0]),
+    "communicate large": lambda Popen: len(
+        Popen(["cat"], stdin=PIPE, stdout=PIPE).communicate(b"x" * 1_000_000)[0]
+    ),
     "communicate stdin only": popen_stdin_only,
     "communicate stdin closed": popen_stdin_closed,
     "communicate wrong input": popen_wrong_input,
@@ -736,7 +807,9 @@ ASYNC = {
     "merged": lambda create: aio_communicate(create, *SH, stdout=PIPE, stderr=STDOUT),
     "null": lambda create: aio_communicate(create, *SH, stdout=PIPE, stderr=DEVNULL),
     "input": lambda create: aio_communicate(create, "cat", stdin=PIPE, stdout=PIPE, data=b"data"),
-    "input large": lambda create: aio_communicate(create, "wc", "-c", stdin=PIPE, stdout=PIPE, data=b"x" * 1_000_000),
+    "input large": lambda create: aio_communicate(
+        create, "wc", "-c", stdin=PIPE, stdout=PIPE, data=b"x" * 1_000_000
+    ),
     "input not read": lambda create: aio_communicate(create, "true", stdin=PIPE, data=b"x" * 1_000_000),
     "streams": aio_streams,
     "iterate": aio_iterate,
@@ -755,7 +828,9 @@ ASYNC = {
     "pathlike": lambda create: aio_communicate(create, Path(script()), "x"),
     "bytes": lambda create: aio_communicate(create, b"sh", b"-c", BOTH.encode()),
     "not found": lambda create: create("no-such-program-at-all"),
-    "not found with pipes": lambda create: create("no-such-program-at-all", stdin=PIPE, stdout=PIPE, stderr=PIPE),
+    "not found with pipes": lambda create: create(
+        "no-such-program-at-all", stdin=PIPE, stdout=PIPE, stderr=PIPE
+    ),
     "cwd not found": lambda create: create("true", cwd="/no/such"),
     "wrong keyword": lambda create: create("true", chekc=True),
     "shell True": lambda create: create("true", shell=True),
