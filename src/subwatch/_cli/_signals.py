@@ -22,8 +22,6 @@ from signal import (
     SIGSTOP,
     SIGTERM,
     SIGTSTP,
-    SIGTTIN,
-    SIGTTOU,
     SIGUSR1,
     SIGUSR2,
     SIGWINCH,
@@ -171,7 +169,7 @@ class Signals:
             elif number == SIGTSTP and self._tree:
                 # its session has no terminal, where the kernel would ignore SIGTSTP
                 self._child.deliver(SIGSTOP)
-                self._stop(SIGTSTP)
+                self._stop()
             elif sender != self._child.pid:  # what it sends to its own group has reached it
                 self._child.deliver(number)
 
@@ -180,19 +178,22 @@ class Signals:
             info = os.waitid(os.P_PID, self._child.pid, os.WSTOPPED | os.WNOHANG)
         except ChildProcessError:
             return
-        # SIGSTOP is sent to one process on purpose, and not by keys: that is not for us
-        if info is not None and info.si_status in (SIGTSTP, SIGTTIN, SIGTTOU) and not self._tree:
-            self._stop(info.si_status)
+        # SIGSTOP is sent to one process on purpose, and not by keys: that is not for us; SIGTTIN and SIGTTOU
+        # stop us too, since they go to the whole group
+        if info is not None and info.si_status == SIGTSTP and not self._tree:
+            self._stop()
 
-    def _stop(self, number: int) -> None:
+    def _stop(self) -> None:
         """Stop as the child has stopped, so that the shell notices; return when told to go on."""
         self._stopped = True
         for channel in self._drive.open_channels:
             self._drive.take_rest(channel)
         if self._keyboard is not None:
             self._keyboard.look()
+        if hasattr(signal, "sigtimedwait"):
+            signal.sigtimedwait({SIGTSTP}, 0)  # the terminal's own, if it is still waiting: once is enough
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {SIGTSTP})
-        signal.pthread_kill(threading.get_ident(), number)
+        signal.pthread_kill(threading.get_ident(), SIGTSTP)
         signal.pthread_sigmask(signal.SIG_BLOCK, {SIGTSTP})
         self._drive.ending.silent_since = time.monotonic()
 
