@@ -7,6 +7,9 @@ lasting harm; and after a kill there is no cursor to show again. `rich.live.Live
 counts lines, and before rich 14.1 a console has one at a time (later ones have to end in the opposite order).
 
 While the application has a Live or Progress of its own on the console, the rows are part of its picture.
+
+This module is the only one that touches what rich keeps to itself (`_render_hooks`, `_buffer_index`, and of a Live
+`_live_render`, `_lock`, `_alt_screen`): the same from 13.0 to 15.0, hence the upper bound of the dependency.
 """
 
 from __future__ import annotations
