@@ -280,6 +280,16 @@ def test_a_batch_is_its_lines(texts: list[str]) -> None:
     assert levels(texts, ceiling=100) == [levels([text], ceiling=100)[0] for text in texts]
 
 
+@pytest.mark.parametrize("first", [0, 200])
+@pytest.mark.parametrize("then", [0, 200])
+def test_whatever_a_batch_begins_with_no_word_is_missed(first: int, then: int) -> None:
+    """How many of the first lines look as if they had a word decides how the others are searched."""
+    word, prose = "2026-11-22 15:09:01,123 ERROR disk: full", "copying base file to the target directory"
+    texts = [word] * first + [prose] * 200 + [word] * then + [prose]
+
+    assert levels(texts, default=NONE, ceiling=100) == [ERROR if text is word else NONE for text in texts]
+
+
 @given(st.lists(LINE, max_size=20))
 def test_syslog_batches_are_their_lines(texts: list[str]) -> None:
     expected = [syslog(text) for text in texts]

@@ -50,6 +50,7 @@ _THEN = (
     r"(?<=[rR][rRiIaA]|[aA][rRtTnN]|[lLmM][eE]|[nN][fF]|[oO][tT]|O[GNC]|[eE][bBvV]|ET|hr|xc|IN|TA|UE"
     r"|[0-9][0-9])"
 )
+_SAMPLE = 4096  # characters
 # Lines that begin with what may come before the word pass, but not a time and then an ordinary small word.
 _MAYBE = re.compile(
     rf"\n(?:{_FIRST}{_THEN}|[0-9 \t*#>!|,:\[(<-](?!.{{9}}[T ]{_CLOCK} (?!{_FIRST}{_THEN})[a-z]))"
@@ -116,8 +117,8 @@ def _capped(ceiling: int) -> dict[str, int]:
 
 def _beginnings(texts: Sequence[str], joined: str) -> Iterable[tuple[int, re.Match[str] | None]]:
     """Find the level words that lines begin with, and the lines' numbers."""
-    maybe = list(_MAYBE.finditer(joined))
-    if 4 * len(maybe) < len(texts):
-        return numbered(joined, filter(None, (_AT_START.match(joined, found.start() + 1) for found in maybe)))
-    # Where many lines may have one, it is cheaper to look at all of them.
-    return enumerate(map(_AT_START.match, texts))
+    # Where many lines may have one, it is cheaper to look at all of them; the first lines tell.
+    if 4 * sum(1 for _ in _MAYBE.finditer(joined, 0, _SAMPLE)) >= joined.count("\n", 0, _SAMPLE):
+        return enumerate(map(_AT_START.match, texts))
+    starts = (found.start() + 1 for found in _MAYBE.finditer(joined))
+    return numbered(joined, filter(None, (_AT_START.match(joined, start) for start in starts)))
