@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
-
 from .errors import ConfigError
 from .records import INFO, WARNING
 
@@ -90,9 +88,21 @@ def _is_encoding(value: Any) -> bool:
     if value is None:
         return True
     try:
-        return isinstance(value, str) and bool(codecs.lookup(value))
-    except LookupError:
+        return isinstance(value, str) and bool(b"x".decode(value, "replace"))
+    except (LookupError, UnicodeError):  # there is none of this name, or it is none of text, such as "hex"
         return False
+
+
+def _is_matcher(value: Any) -> bool:
+    if isinstance(value, str):
+        import re
+
+        try:
+            re.compile(value)
+        except re.error:
+            return False
+        return True
+    return value is None or callable(value) or hasattr(value, "search")
 
 
 def _is_list(value: Any) -> bool:
@@ -121,7 +131,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "tree": (_is_bool, "True or False"),
     "idle_timeout": (_number(0, optional=True), "seconds, or None"),
     "stop_on": (
-        lambda v: v is None or isinstance(v, str) or callable(v) or hasattr(v, "search"),
+        _is_matcher,
         "a regular expression, or a function from Line to bool",
     ),
     "on_line": (lambda v: v is None or callable(v), "a function that takes a Line"),

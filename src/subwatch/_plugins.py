@@ -80,18 +80,21 @@ def factory(name: str) -> Any:
         from . import sinks
 
         return getattr(sinks, _OWN[name])
-    from importlib.metadata import entry_points
-
-    points = list(entry_points(group=GROUP, name=name))
-    if not points:
+    point = _point(name)
+    if point is None:
         names = sorted({*_OWN, *(point.name for point in installed())})
         cure = f"install it with 'pip install subwatch-{name}'" if name in _KNOWN else _nearest(name, names)
         raise SinkNotFound(f"no sink named {name!r} is installed: {cure}; installed are {', '.join(names)}")
-    point = points[0]
     try:
         return point.load()
     except Exception as error:
-        raise SinkLoadError(f"sink {_origin(point)} cannot be imported: {type(error).__name__}: {error}") from error
+        raise SinkLoadError(f"sink {_origin(name)} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _point(name: str) -> EntryPoint | None:
+    from importlib.metadata import entry_points
+
+    return next(iter(entry_points(group=GROUP, name=name)), None)
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:
@@ -101,10 +104,14 @@ def _nearest(name: str, names: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else "install the distribution that offers it"
 
 
-def _origin(point: EntryPoint) -> str:
+def _origin(name: str) -> str:
+    """A sink's name and where it comes from."""
+    point = None if name in _OWN else _point(name)
+    if point is None:
+        return repr(name)
     dist = point.dist
     where = f"distribution {dist.name} {dist.version}" if dist is not None else "an unknown distribution"
-    return f"{point.name!r} (entry point {point.value!r} of {where})"
+    return f"{name!r} (entry point {point.value!r} of {where})"
 
 
 def build(like: SinkLike) -> tuple[Sink, bool]:
@@ -142,11 +149,12 @@ def _make(spec: SinkSpec) -> Sink:
     except ConfigError:
         raise
     except TypeError as error:
-        raise ConfigError(f"wrong options for sink {spec.name!r} ({', '.join(spec.options) or 'none'}): {error}") from error
+        given = ", ".join(spec.options) or "none"
+        raise ConfigError(f"wrong options for sink {spec.name!r} ({given}): {error}") from error
     except Exception as error:
-        raise SinkLoadError(f"sink {spec.name!r} cannot be made: {type(error).__name__}: {error}") from error
+        raise SinkLoadError(f"sink {_origin(spec.name)} cannot be made: {type(error).__name__}: {error}") from error
     if not callable(getattr(made, "open", None)):
-        raise SinkLoadError(f"sink {spec.name!r} is broken: {sink_name(made)} has no method open(run)")
+        raise SinkLoadError(f"sink {_origin(spec.name)} is broken: {sink_name(made)} has no method open(run)")
     if not getattr(made, "name", None):
         try:
             made.name = spec.name
