@@ -166,6 +166,8 @@ class Signals:
                 self._resized(shared)
             elif shared:
                 self.interrupted |= number == SIGINT
+            elif number == SIGTSTP and self._stopped:
+                pass  # sent to the whole group, and obeyed
             elif number == SIGTSTP and self._tree:
                 # its session has no terminal, where the kernel would ignore SIGTSTP
                 self._child.deliver(SIGSTOP)
@@ -198,8 +200,8 @@ class Signals:
         self._drive.ending.silent_since = time.monotonic()
 
     def _resumed(self) -> None:
-        if self._stopped and not self._tree:
-            self._stopped = False
+        stopped, self._stopped = self._stopped, False
+        if stopped and not self._tree:
             time.sleep(0.01)  # a shell tells the whole group, one process after the other
             try:
                 if os.waitid(os.P_PID, self._child.pid, os.WCONTINUED | os.WNOHANG) is not None:
