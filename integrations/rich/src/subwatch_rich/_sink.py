@@ -128,9 +128,8 @@ def _number(value: Any, kind: Any) -> bool:
 
 
 def _styles(given: Any) -> dict[int, Style]:
-    if not isinstance(given, Mapping) or (unknown := set(given) - set(_LEVELS)):
-        which = sorted(unknown) if isinstance(given, Mapping) else given
-        raise ConfigError(f"styles= of the rich sink has the levels {', '.join(_LEVELS)}, not {which!r}")
+    if not isinstance(given, Mapping) or not set(given) <= set(_LEVELS):
+        raise ConfigError(f"styles= of the rich sink maps {', '.join(_LEVELS)} to styles; {given!r} does not")
     try:
         return {_LEVELS[name]: Style.parse(style) for name, style in {**_STYLES, **given}.items()}
     except StyleSyntaxError as error:
