@@ -99,6 +99,7 @@ def outcomes(tmp_path_factory):
         yield get
 
 
+@pytest.mark.shared_children
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize(
     ("table", "name"), [(table, name) for table, names in TABLES.items() for name in names]

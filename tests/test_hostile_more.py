@@ -85,13 +85,14 @@ def test_slow_sink_behind_background(front):
         )
         assert done.took < 3.5, "the child waits for no sink"
         assert done.returncode == 3
-        assert len(done.seen.lines) == lines
+        records = len(done.seen.lines)  # on a busy machine a line may be shown in two pieces
+        assert sum(not line.continued for line in done.seen.lines) == lines
         slow.hold.set()
         lost = background.close(5)
         dropped = done.exit.dropped["slow"]
         assert dropped > 0
         assert lost == 0
-        assert slow.taken + dropped == lines + 2, "taken or counted"
+        assert slow.taken + dropped == records + 2, "taken or counted"
     finally:
         slow.hold.set()
         background.close(1)

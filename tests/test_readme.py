@@ -17,7 +17,11 @@ EXAMPLES = dict(re.findall(r"<!-- example: (\w+) -->\n```python\n(.*?)```", READ
 def test_example(name, tmp_path):
     """Each example of the core runs as it stands."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", EXAMPLES[name]], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, "-W", "error", "-c", EXAMPLES[name]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
     assert done.returncode == 0, done.stderr
@@ -27,7 +31,9 @@ def test_example(name, tmp_path):
 
 def test_example_of_redaction_hides_the_secret(tmp_path):
     """The configure example's secret is in none of its records."""
-    subprocess.run([sys.executable, "-c", EXAMPLES["configure"]], cwd=tmp_path, capture_output=True, check=True)
+    subprocess.run(
+        [sys.executable, "-c", EXAMPLES["configure"]], cwd=tmp_path, capture_output=True, check=True
+    )
 
     written = (tmp_path / "runs.jsonl").read_text()
     assert "my password is ***" in written
@@ -39,6 +45,10 @@ def test_every_option_is_in_the_table():
     from subwatch._options import DEFAULTS
 
     table = README.read_text().split("## Options")[1].split("##")[0]
-    named = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    named = {
+        name
+        for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", row)
+    }
 
     assert named == set(DEFAULTS)

@@ -74,7 +74,10 @@ def test_no_secret_survives(name, helpers, tmp_path, caplog, recwarn):
         sinks=["logging", lambda record: threads.extend(thread.name for thread in threading.enumerate())],
     )
     seen = done.seen
-    assert next(line.text for line in seen.lines if not (line.partial or line.continued)) == "the password=*** is wrong"
+    assert (
+        next(line.text for line in seen.lines if not (line.partial or line.continued))
+        == "the password=*** is wrong"
+    )
     assert len(seen.lines) >= 5
     for record in seen.records:
         clean(*everything(record))

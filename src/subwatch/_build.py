@@ -94,7 +94,9 @@ def monitor(
     return made, ending
 
 
-def _session(run: Run, redactor: Redactor, options: Mapping[str, Any], keywords: Mapping[str, Any]) -> Session:
+def _session(
+    run: Run, redactor: Redactor, options: Mapping[str, Any], keywords: Mapping[str, Any]
+) -> Session:
     levels = options["levels"]
     pipeline = Pipeline(
         redactor,
@@ -106,7 +108,9 @@ def _session(run: Run, redactor: Redactor, options: Mapping[str, Any], keywords:
         recognizers=_recognizers(options["recognizers"]),
     )
     delay_ns = int(options["partial_delay"] * 1e9)
-    return Session(run, pipeline, max_line=options["max_line"], partial_delay_ns=delay_ns, tail=options["tail"])
+    return Session(
+        run, pipeline, max_line=options["max_line"], partial_delay_ns=delay_ns, tail=options["tail"]
+    )
 
 
 def _recognizers(wanted: Sequence[Any] | None) -> Sequence[Any] | None:
@@ -197,4 +201,6 @@ def _secrets(env: Mapping[str, str] | None) -> frozenset[str]:
         _known = (ours, sensitive_values(ours))
     if env is None:
         return _known[1]
-    return _known[1] | sensitive_values({os.fsdecode(name): os.fsdecode(value) for name, value in env.items()})
+    return _known[1] | sensitive_values(
+        {os.fsdecode(name): os.fsdecode(value) for name, value in env.items()}
+    )

@@ -25,7 +25,7 @@ class _Control:
 
     name = ""
 
-    def open(self, run: Run) -> Any:
+    def open(self, run: Run) -> Any:  # noqa: ARG002
         return self
 
     def close(self, timeout: float = 0.0) -> None:
@@ -145,6 +145,6 @@ class Backlog(_Control):
                 self._size -= batch.size
             return batch
 
-    def close(self, timeout: float = 0.0) -> None:
+    def close(self, timeout: float = 0.0) -> None:  # noqa: ARG002
         self.ended = True
         self._notify()

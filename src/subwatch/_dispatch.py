@@ -9,14 +9,13 @@ from __future__ import annotations
 import time
 
 from ._report import report, sink_name
-from .records import Lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from .records import Exit, Run, Start
+    from .records import Exit, Lines, Run, Start
     from .sinks import Sink, Stream
 
 __all__ = ["Dispatcher"]
@@ -70,7 +69,9 @@ class Dispatcher:
         """Whether some stream would look at lines now; one that was left out has its losses counted."""
         if self._wanted:
             return True
-        return any(entry.stream is None or getattr(entry.stream, "wants_lines", True) for entry in self._entries)
+        return any(
+            entry.stream is None or getattr(entry.stream, "wants_lines", True) for entry in self._entries
+        )
 
     def emit(self, records: Start | Lines | Exit) -> None:
         """Hand a batch to every stream."""
@@ -143,4 +144,3 @@ class Dispatcher:
                 stream.close()
             except Exception:  # noqa: BLE001 - it was reported already
                 pass
-

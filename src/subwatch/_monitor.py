@@ -108,7 +108,9 @@ class Monitor:
         now = time.time_ns()
         name = type(error).__name__
         text = self.redactor.text(str(error))
-        self._emit_exit(reason="spawn_failed", returncode=None, drained=True, usage=None, now=now, error=(text, name))
+        self._emit_exit(
+            reason="spawn_failed", returncode=None, drained=True, usage=None, now=now, error=(text, name)
+        )
         error.subwatch_exit = self.exit  # type: ignore[attr-defined]
         self.close()
 
@@ -130,7 +132,9 @@ class Monitor:
 
     def _go_blind(self, error: Exception) -> None:
         self._blind = True
-        report("the lines of run %s of %s are lost from here on", self.run.id, self.run.program, exc_info=error)
+        report(
+            "the lines of run %s of %s are lost from here on", self.run.id, self.run.program, exc_info=error
+        )
 
     def eof(self, name: str) -> None:
         """Take the end of a watched stream."""
@@ -184,7 +188,8 @@ class Monitor:
         )
         self._dispatcher.emit(self.exit)
         for name, failure in self._session.failures().items():
-            report("%s raised %s in run %s of %s and was left out", name, type(failure).__name__, self.run.id, self.run.program)
+            kind = type(failure).__name__
+            report("%s raised %s in run %s of %s and was left out", name, kind, self.run.id, self.run.program)
 
     @property
     def error(self) -> Exception | None:

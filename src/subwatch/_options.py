@@ -110,7 +110,9 @@ def _is_list(value: Any) -> bool:
 
 
 def _is_tags(value: Any) -> bool:
-    return hasattr(value, "items") and all(isinstance(k, str) and isinstance(v, str) for k, v in value.items())
+    return hasattr(value, "items") and all(
+        isinstance(k, str) and isinstance(v, str) for k, v in value.items()
+    )
 
 
 def _is_bool(value: Any) -> bool:
@@ -139,10 +141,16 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "drain": (_number(0), "seconds, 0 or more"),
     "pty": (lambda v: v is None or isinstance(v, bool), "True, False, or None to decide by the terminal"),
     "tail": (_number(0, whole=True), "a number of lines, 0 or more"),
-    "levels": (lambda v: callable(v) or _is_list(v), "a function from text to level or None, or a list of rules"),
+    "levels": (
+        lambda v: callable(v) or _is_list(v),
+        "a function from text to level or None, or a list of rules",
+    ),
     "default_level": (_number(0, whole=True), "a level number of logging"),
     "ceiling": (_number(0, whole=True), "a level number of logging"),
-    "recognizers": (lambda v: v is None or _is_list(v), "a list of recognisers, or None for the built-in ones"),
+    "recognizers": (
+        lambda v: v is None or _is_list(v),
+        "a list of recognisers, or None for the built-in ones",
+    ),
     "max_line": (_number(16, whole=True), "a number of bytes, 16 or more"),
     "partial_delay": (_number(0.001), "seconds, 0.001 or more"),
     "flush_timeout": (_number(0), "seconds, 0 or more"),
@@ -166,7 +174,9 @@ def check(options: Mapping[str, Any]) -> None:
             raise TypeError(f"unknown option {name!r}: {hint}")
         if not rule[0](value):
             # the value itself stays out of the message: it may be a secret
-            raise ConfigError(f"{name}= takes {rule[1]}; got a value of type {type(value).__name__} that is not")
+            raise ConfigError(
+                f"{name}= takes {rule[1]}; got a value of type {type(value).__name__} that is not"
+            )
 
 
 def split(keywords: dict[str, Any]) -> dict[str, Any]:

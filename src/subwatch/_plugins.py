@@ -88,7 +88,9 @@ def factory(name: str) -> Any:
     try:
         return point.load()
     except Exception as error:
-        raise SinkLoadError(f"sink {_origin(name)} cannot be imported: {type(error).__name__}: {error}") from error
+        raise SinkLoadError(
+            f"sink {_origin(name)} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _point(name: str) -> EntryPoint | None:
@@ -152,7 +154,9 @@ def _make(spec: SinkSpec) -> Sink:
         given = ", ".join(spec.options) or "none"
         raise ConfigError(f"wrong options for sink {spec.name!r} ({given}): {error}") from error
     except Exception as error:
-        raise SinkLoadError(f"sink {_origin(spec.name)} cannot be made: {type(error).__name__}: {error}") from error
+        raise SinkLoadError(
+            f"sink {_origin(spec.name)} cannot be made: {type(error).__name__}: {error}"
+        ) from error
     if not callable(getattr(made, "open", None)):
         raise SinkLoadError(f"sink {_origin(spec.name)} is broken: {sink_name(made)} has no method open(run)")
     if not getattr(made, "name", None):

@@ -63,7 +63,9 @@ class Session:
         tail: How many last lines the exit record keeps.
     """
 
-    def __init__(self, run: Run, pipeline: Pipeline, *, max_line: int, partial_delay_ns: int, tail: int) -> None:
+    def __init__(
+        self, run: Run, pipeline: Pipeline, *, max_line: int, partial_delay_ns: int, tail: int
+    ) -> None:
         self.run = run
         self.late: bool = False
         self._pipeline = pipeline
@@ -129,7 +131,17 @@ class Session:
             texts, endings = [row[0] for row in rows], [row[1] for row in rows]
             self._settle()
             self._tail.add(
-                Lines(self.run, stream.name, self._number, self._last_ns, False, self._pipeline, None, texts, endings)
+                Lines(
+                    self.run,
+                    stream.name,
+                    self._number,
+                    self._last_ns,
+                    False,
+                    self._pipeline,
+                    None,
+                    texts,
+                    endings,
+                )
             )
         return rest
 
@@ -252,7 +264,16 @@ class Session:
         self._settle()
         time_ns = max(time_ns, self._last_ns + 1)
         lines = Lines(
-            self.run, stream.name, self._number, time_ns, self.late, self._pipeline, block, texts, endings, flags
+            self.run,
+            stream.name,
+            self._number,
+            time_ns,
+            self.late,
+            self._pipeline,
+            block,
+            texts,
+            endings,
+            flags,
         )
         self._open = (stream, lines)
         return lines

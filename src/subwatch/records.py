@@ -148,7 +148,19 @@ class Run(_Data):
         ceiling: The highest level that a line may have, in the numbers of :mod:`logging`.
     """
 
-    __slots__ = ("argv", "caller", "ceiling", "cwd", "fields", "host", "id", "parent_pid", "program", "raises", "tags")
+    __slots__ = (
+        "argv",
+        "caller",
+        "ceiling",
+        "cwd",
+        "fields",
+        "host",
+        "id",
+        "parent_pid",
+        "program",
+        "raises",
+        "tags",
+    )
 
     def __init__(
         self,
@@ -450,7 +462,9 @@ class Line:
         return 1
 
     def __repr__(self) -> str:
-        return f"Line(number={self.number}, stream={self.stream!r}, text={self.text!r}, ending={self.ending!r})"
+        return (
+            f"Line(number={self.number}, stream={self.stream!r}, text={self.text!r}, ending={self.ending!r})"
+        )
 
 
 class Exit(_Single):

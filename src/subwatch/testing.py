@@ -147,7 +147,9 @@ class SinkContract:
 
         sink = self.make_sink()
         with ThreadPoolExecutor(8) as pool:
-            for done, _ in pool.map(lambda n: self._run(sink, f"for i in 1 2 3; do echo {n} >&2; done"), range(16)):
+            for done, _ in pool.map(
+                lambda n: self._run(sink, f"for i in 1 2 3; do echo {n} >&2; done"), range(16)
+            ):
                 assert done.returncode == 0
         assert not sink.close(5.0)
 

@@ -1,6 +1,6 @@
 """One contender of a benchmark, run in a process of its own: prints its figures as JSON.
 
-    python cases.py CASE CHILD [ARGUMENT...]
+python cases.py CASE CHILD [ARGUMENT...]
 """
 
 import asyncio

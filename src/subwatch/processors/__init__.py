@@ -157,5 +157,7 @@ class _Meaning:
 
     def failures(self) -> dict[str, BaseException]:
         failed = dict(self.progress.failed)
-        failed.update({f"level rule {index}": rule.failed for index, rule in enumerate(self.rules) if rule.failed})
+        failed.update(
+            {f"level rule {index}": rule.failed for index, rule in enumerate(self.rules) if rule.failed}
+        )
         return failed

@@ -74,7 +74,12 @@ class JsonLinesSink:
 def as_dict(record: Start | Line | Exit) -> dict[str, Any]:
     """Return a record as a dictionary of plain JSON values, without what is empty."""
     run = record.run
-    common: dict[str, Any] = {"event": "line", "time_ns": record.time_ns, "run": run.id, "program": run.program}
+    common: dict[str, Any] = {
+        "event": "line",
+        "time_ns": record.time_ns,
+        "run": run.id,
+        "program": run.program,
+    }
     common.update(run.fields)
     if isinstance(record, Start):
         common.update(event="start", pid=record.pid, argv=list(run.argv), cwd=run.cwd, host=run.host)
@@ -85,7 +90,9 @@ def as_dict(record: Start | Line | Exit) -> dict[str, Any]:
         return common
     if isinstance(record, Exit):
         return common | _exit(record)
-    common.update(number=record.number, stream=record.stream, level=level_name(record.level), text=record.text)
+    common.update(
+        number=record.number, stream=record.stream, level=level_name(record.level), text=record.text
+    )
     if record.ending != "\n":
         common["ending"] = record.ending
     for flag in ("partial", "truncated", "continued", "late"):
@@ -124,7 +131,9 @@ def _exit(record: Exit) -> dict[str, Any]:
         values["usage"] = {"user": usage.user, "system": usage.system, "max_rss": usage.max_rss}
     if not record.drained:
         values["drained"] = False
-    return {name: value for name, value in values.items() if value not in (None, [], {}) or name == "returncode"}
+    return {
+        name: value for name, value in values.items() if value not in (None, [], {}) or name == "returncode"
+    }
 
 
 def level_name(level: int) -> str:
