@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import sys
 from pathlib import Path
 
@@ -25,6 +26,12 @@ def helper(name):
         sys.modules[full] = module
         spec.loader.exec_module(module)
     return sys.modules[full]
+
+
+# Where the tests were started by nohup or in the background, signals are ignored, and all children would inherit that.
+for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGINT):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture
