@@ -178,7 +178,7 @@ def test_shapes_that_are_taken(loki):
     assert sorted(lines(loki, 4)) == ["", "a", "b", "c"]
 
 
-@pytest.mark.parametrize("stamp", [now(), 1.5, "2026-11-22T10:00:00Z"])
+@pytest.mark.parametrize("stamp", [now(), 1.5, "2026-11-22T10:00:00Z"], ids=["number", "float", "text"])
 def test_times_are_strings_of_nanoseconds(loki, stamp):
     assert push_values(loki, [stamp, "x"])[0] == 400
     assert lines(loki) == []

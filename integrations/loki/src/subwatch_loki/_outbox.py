@@ -78,13 +78,14 @@ class Outbox:
             else:
                 self._pending[owner] = self._pending.get(owner, 0) + count
 
-    def put(self, batch: Batch) -> None:
-        """Queue a batch; without a spool, wait until there is room."""
+    def put(self, batch: Batch, *, wait: bool = True) -> None:
+        """Queue a batch; without a spool, wait until there is room, unless this is the end."""
         if self.closed:
             return  # it has been counted
         if self.spool is None or not self._store(self.spool, batch):
             with self.changed:
-                self.changed.wait_for(lambda: self.closed or len(self._memory) < ROOM)
+                if wait:
+                    self.changed.wait_for(lambda: self.closed or len(self._memory) < ROOM)
                 if not self.closed:
                     self._memory.append(batch)
         with self.changed:

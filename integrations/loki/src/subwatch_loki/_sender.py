@@ -106,10 +106,10 @@ class Sender:
         self.outbox.forked()
         self._reset()
 
-    def put(self, batch: Batch) -> None:
-        """Queue a batch and see that it is sent."""
+    def put(self, batch: Batch, *, wait: bool = True) -> None:
+        """Queue a batch and see that it is sent; wait for room, unless this is the end."""
         self.start()
-        self.outbox.put(batch)
+        self.outbox.put(batch, wait=wait)
 
     def start(self) -> None:
         """Start the thread unless it runs."""

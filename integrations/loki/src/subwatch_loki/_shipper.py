@@ -73,16 +73,16 @@ class Shipper:
         self.seal()
         return None
 
-    def seal(self) -> None:
-        """Send what is there."""
+    def seal(self, *, wait: bool = True) -> None:
+        """Send what is there; wait for room, unless this is the end."""
         with self._lock:
             batch = self._encoder.take()
         if batch is not None:
-            self.sender.put(batch)
+            self.sender.put(batch, wait=wait)
 
     def close(self, timeout: float) -> int:
         """Deliver, then stop."""
-        self.seal()
+        self.seal(wait=False)  # a dead server would make room never
         return self.sender.close(timeout)
 
     def one(self, owner: Any, time_ns: int, text: str, pairs: str) -> None:
