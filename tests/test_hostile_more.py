@@ -19,6 +19,7 @@ import pytest
 
 import subwatch
 from subwatch.sinks import Background
+from subwatch.testing import RecordingSink
 
 # 17. The child block-buffers because it sees a pipe: a terminal for stderr alone.
 
@@ -96,6 +97,23 @@ def test_slow_sink_behind_background(front):
     finally:
         slow.hold.set()
         background.close(1)
+
+
+def test_the_end_of_one_stream_is_not_the_end_of_all():
+    """The exit comes after the lines of both streams, even when a slow sink lets the child end first."""
+
+    class Slow(RecordingSink):
+        def emit(self, records):
+            time.sleep(0.05)
+            super().emit(records)
+
+    sink = Slow()
+    script = "echo o1; echo e1 >&2; echo o2; echo e2 >&2"
+    null = subprocess.DEVNULL
+    subwatch.run(["sh", "-c", script], stdout=null, stderr=null, watch_stdout=True, sinks=[sink])
+    assert sorted(line.text for line in sink.lines) == ["e1", "e2", "o1", "o2"]
+    assert not any(line.late for line in sink.lines)
+    assert sink.records[-1] is sink.exit
 
 
 def test_slow_sink_does_not_block_the_loop():

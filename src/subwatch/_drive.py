@@ -91,6 +91,7 @@ class Drive:
         self._finished = finished
         self._exit_fd: int | None = None
         self._late = False
+        self._emptying = False
 
     def start(self) -> None:
         """Begin to wait."""
@@ -226,8 +227,10 @@ class Drive:
         self.returncode = returncode
         self.exited_at = time.monotonic()
         self.forget_exit()
+        self._emptying = True  # the end of one stream must not be taken for that of all
         for channel in self.open_channels:
             self.take_rest(channel)
+        self._emptying = False
         self._check(time.monotonic())
         if self.on_exit is not None:
             self.on_exit()
@@ -309,7 +312,7 @@ class Drive:
 
     def _check(self, now: float) -> None:
         """See whether this was all."""
-        if self.exited_at is None or self.done:
+        if self.exited_at is None or self.done or self._emptying:
             return
         still_open = self.open_channels
         if not self.settled:

@@ -90,6 +90,7 @@ class Shipper:
         limit = self.options.max_line_bytes
         if len(text) * 4 > limit:
             text, pairs = _cut(text, pairs, limit)
+        self.sender.start()  # now: at the end of the interpreter it may be too late
         self.sender.outbox.expect(owner, 1)
         with self._lock:
             time_ns += self._encoder.shift(time_ns)
@@ -101,6 +102,7 @@ class Shipper:
         count = len(lines)
         extra = 40 + len(tails[20])
         step = self._encoder.step(lines.size, count, extra)
+        self.sender.start()
         self.sender.outbox.expect(owner, count)
         texts, numbers = lines.texts, lines.numbers
         ends = map(tails.__getitem__, lines.levels)
