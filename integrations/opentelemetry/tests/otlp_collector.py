@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import shutil
@@ -121,3 +122,41 @@ def wait_for(port, agent, timeout=10.0):
             assert agent.poll() is None, "rotel has ended"
             assert time.monotonic() < deadline, "rotel does not listen"
             time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def readback(url="http://127.0.0.1:0"):
+    """A `Readback` that listens."""
+    server = Readback(url)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextlib.contextmanager
+def running(folder, server):
+    """A collector that forwards to a `Readback`; its endpoints by protocol."""
+    agent, environment = find_agent(folder)
+    ports = {"grpc": free_port(), "http/protobuf": free_port()}
+    command = [
+        agent,
+        "start",
+        *("--otlp-grpc-endpoint", f"127.0.0.1:{ports['grpc']}"),
+        *("--otlp-http-endpoint", f"127.0.0.1:{ports['http/protobuf']}"),
+        *("--pid-file", str(folder / "pid"), "--log-file", str(folder / "log")),
+        *("--exporter", "otlp", "--otlp-exporter-protocol", "http", "--batch-timeout", "100ms"),
+        *("--otlp-exporter-endpoint", f"http://127.0.0.1:{server.server_port}"),
+    ]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, env=environment, **quiet) as popen:
+        try:
+            for port in ports.values():
+                wait_for(port, popen)
+            yield {protocol: f"http://127.0.0.1:{port}" for protocol, port in ports.items()}
+        finally:
+            popen.kill()

@@ -9,9 +9,7 @@ then listens, only its acceptance is checked.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -44,13 +42,8 @@ PROTOCOLS = (
 
 @pytest.fixture(scope="module", name="readback")
 def _readback(collector):
-    server = collector.Readback(READBACK or "http://127.0.0.1:0")
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with collector.readback(READBACK or "http://127.0.0.1:0") as server:
+        yield server
 
 
 @pytest.fixture(scope="module", name="endpoints")
@@ -59,26 +52,8 @@ def _endpoints(collector, readback, tmp_path_factory):
     if ENDPOINT:
         yield dict.fromkeys(PROTOCOLS, ENDPOINT)
         return
-    folder = tmp_path_factory.mktemp("rotel")
-    agent, environment = collector.find_agent(folder)
-    ports = {"grpc": collector.free_port(), "http/protobuf": collector.free_port()}
-    command = [
-        agent,
-        "start",
-        *("--otlp-grpc-endpoint", f"127.0.0.1:{ports['grpc']}"),
-        *("--otlp-http-endpoint", f"127.0.0.1:{ports['http/protobuf']}"),
-        *("--pid-file", str(folder / "pid"), "--log-file", str(folder / "log")),
-        *("--exporter", "otlp", "--otlp-exporter-protocol", "http", "--batch-timeout", "100ms"),
-        *("--otlp-exporter-endpoint", f"http://127.0.0.1:{readback.server_port}"),
-    ]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, env=environment, **quiet) as popen:
-        try:
-            for port in ports.values():
-                collector.wait_for(port, popen)
-            yield {protocol: f"http://127.0.0.1:{port}" for protocol, port in ports.items()}
-        finally:
-            popen.kill()
+    with collector.running(tmp_path_factory.mktemp("rotel"), readback) as endpoints:
+        yield endpoints
 
 
 class Sdk:
