@@ -59,6 +59,8 @@ RECORDED = [
     ("pg_basebackup.tty", ["pg_basebackup"], "pg_basebackup", True, PG_LAST),
     ("pg_checksums", ["pg_checksums"], "pg_checksums", True, (96, 96, 1.0, "MB", "computed")),
     ("pg_checksums.tty", ["pg_checksums"], "pg_checksums", True, (96, 96, 1.0, "MB", "computed")),
+    ("pg_verifybackup", ["pg_verifybackup"], "pg_checksums", True, (21911, 21911, 1.0, "kB", "verified")),
+    ("pg_verifybackup.tty", ["pg_verifybackup"], "pg_checksums", True, (21911, 21911, 1.0, "kB", "verified")),
     ("pgbench-init", ["pgbench"], "pgbench_init", True, (500000, 500000, 1.0, "tuples", "")),
     ("pgbench-init.tty", ["pgbench"], "pgbench_init", True, (500000, 500000, 1.0, "tuples", "")),
     ("pgbench", ["pgbench", "-n", "-T", "4", "-P", "1"], "pgbench", False, (4, 4, 1.0, "s", None)),

@@ -4,7 +4,7 @@ Run it as root on a Debian machine (PostgreSQL's server wants an unprivileged us
 program shows progress in a new way::
 
     apt-get install curl ffmpeg git postgresql pv restic borgbackup rsync wget xz-utils
-    pip install tqdm
+    pip install pgserver tqdm
     python tests/recordings/record.py [NAME...]
 
 Everything is local: data is made up, servers listen on 127.0.0.1. ``NAME.bin`` holds what the program wrote
@@ -18,6 +18,7 @@ import contextlib
 import fcntl
 import functools
 import http.server
+import importlib.util
 import os
 import pty
 import shutil
@@ -136,37 +137,51 @@ def web_server() -> Iterator[str]:
             thread.join()
 
 
-@recorder
-def postgres() -> None:
-    """pg_basebackup, pg_checksums and pgbench, on a cluster of their own."""
-    newest = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
+@contextlib.contextmanager
+def cluster(programs: Path) -> Iterator[tuple[Callable[..., list[str]], list[str]]]:
+    """Run a PostgreSQL cluster of its own; yields what makes commands of its programs, and how to reach it."""
     Path.cwd().chmod(0o777)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
 
-    def postgres(program: str, *arguments: str) -> list[str]:
-        return ["runuser", "-u", "postgres", "--", str(newest / program), *arguments]
+    def command(program: str, *arguments: str) -> list[str]:
+        return ["runuser", "-u", "postgres", "--", str(programs / program), *arguments]
 
     quiet = {"check": True, "stdout": subprocess.DEVNULL, "timeout": TIMEOUT}
-    subprocess.run(postgres("initdb", "-D", "data", "-A", "trust", "--no-sync", "--data-checksums"), **quiet)
+    subprocess.run(command("initdb", "-D", "data", "-A", "trust", "--no-sync", "--data-checksums"), **quiet)
     server = f"-k '' -h 127.0.0.1 -p {port} -c fsync=off"
-    subprocess.run(postgres("pg_ctl", "-D", "data", "-w", "-o", server, "-l", "server.log", "start"), **quiet)
-    here = ["-h", "127.0.0.1", "-p", port]
+    subprocess.run(command("pg_ctl", "-D", "data", "-w", "-o", server, "-l", "server.log", "start"), **quiet)
     try:
-        backup = postgres("pg_basebackup", *here, "-v", "-P", "-r", "6M", "-c", "fast", "--no-sync", "-D")
+        yield command, ["-h", "127.0.0.1", "-p", port]
+    finally:
+        subprocess.run(command("pg_ctl", "-D", "data", "-m", "fast", "stop"), **quiet)
+
+
+@recorder
+def postgres() -> None:
+    """pg_basebackup, pg_checksums and pgbench, on a cluster of their own."""
+    newest = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
+    with cluster(newest) as (command, here):
+        backup = command("pg_basebackup", *here, "-v", "-P", "-r", "6M", "-c", "fast", "--no-sync", "-D")
         on_pipe("pg_basebackup", *backup, "backup")
         on_terminal("pg_basebackup", *backup, "backup-tty")
-        on_both("pgbench-init", *postgres("pgbench", *here, "-i", "-s", "5", "postgres"))
-        on_pipe("pgbench", *postgres("pgbench", *here, "-n", "-S", "-T", "4", "-P", "1", "postgres"))
-    finally:
-        subprocess.run(postgres("pg_ctl", "-D", "data", "-m", "fast", "stop"), **quiet)
-    on_both("pg_checksums", *postgres("pg_checksums", "-D", "data", "--check", "--progress"))
-    options = subprocess.run(
-        [newest / "pg_verifybackup", "--help"], capture_output=True, text=True, check=True
-    )
-    if "--progress" in options.stdout:  # PostgreSQL 16 and newer
-        on_both("pg_verifybackup", *postgres("pg_verifybackup", "--progress", "backup"))
+        on_both("pgbench-init", *command("pgbench", *here, "-i", "-s", "5", "postgres"))
+        on_pipe("pgbench", *command("pgbench", *here, "-n", "-S", "-T", "4", "-P", "1", "postgres"))
+    on_both("pg_checksums", *command("pg_checksums", "-D", "data", "--check", "--progress"))
+
+
+@recorder
+def pg_verifybackup() -> None:
+    """It tells its progress since PostgreSQL 16, which PyPI's pgserver has where Debian is older."""
+    package = importlib.util.find_spec("pgserver")
+    if package is None or package.origin is None:
+        raise SystemExit("pg_verifybackup: pip install pgserver")
+    programs = Path(package.origin).parent / "pginstall/bin"
+    with cluster(programs) as (command, here):
+        backup = command("pg_basebackup", *here, "-c", "fast", "--no-sync", "-D", "backup")
+        subprocess.run(backup, check=True, timeout=TIMEOUT)
+    on_both("pg_verifybackup", *command("pg_verifybackup", "--progress", "backup"))
 
 
 @recorder
