@@ -48,11 +48,11 @@ class Batch:
     def __init__(
         self, body: bytes, count: int, oldest: int, newest: int, parts: Sequence[tuple[Owner, int]] = ()
     ) -> None:
-        self.body = body
-        self.count = count
-        self.oldest = oldest
-        self.newest = newest
-        self.parts = parts
+        self.body: bytes = body
+        self.count: int = count
+        self.oldest: int = oldest
+        self.newest: int = newest
+        self.parts: Sequence[tuple[Owner, int]] = parts
         self.row: int | None = None
 
     def split(self) -> tuple[Batch, Batch]:

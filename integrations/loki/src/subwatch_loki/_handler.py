@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-import logging_loki  # type: ignore[import-untyped]
 from logging_loki.emitter import LokiEmitterV1  # type: ignore[import-untyped]
 
 from subwatch_loki._labels import metadata
@@ -17,6 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from subwatch.records import Run
+
+    class Base(logging.Handler):
+        """What there is to know of python-logging-loki's handler, which has no types."""
+
+        emitter: Any
+
+        def __init__(self, url: str, *, version: str) -> None: ...
+else:
+    from logging_loki import LokiHandler as Base
 
 __all__ = ["LokiHandler"]
 
@@ -86,7 +94,7 @@ class _QueueEmitter(LokiEmitterV1):  # type: ignore[misc]
         self.stream.emit(_Entry(int(record.created * 1e9), line, pairs))
 
 
-class LokiHandler(logging_loki.LokiHandler):  # type: ignore[misc]
+class LokiHandler(Base):
     """A drop-in for the handler of python-logging-loki that does not block, recurse or lose silently.
 
     Records are formatted in the caller's thread, and batched, compressed and sent by threads of the handler.
@@ -105,7 +113,7 @@ class LokiHandler(logging_loki.LokiHandler):  # type: ignore[misc]
         subwatch.errors.ConfigError: An option cannot work.
     """
 
-    emitters = {"1": _QueueEmitter}  # noqa: RUF012 - as in the base class
+    emitters: ClassVar[dict[str, type]] = {"1": _QueueEmitter}
 
     def __init__(
         self,

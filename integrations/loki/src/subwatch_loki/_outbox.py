@@ -49,14 +49,14 @@ class Outbox:
         self._max_age_ns = int(max_age * 1e9)
         self._spool_reported = False
         self._spool_rests_until = 0.0
-        self.closed = False
-        self.lost = 0  # entries, known to be
+        self.closed: bool = False
+        self.lost: int = 0  # entries, known to be
         self._said: dict[str, float] = {}
         self._reset()
 
     def _reset(self) -> None:
-        self.changed = threading.Condition(threading.Lock())
-        self.failing = False  # the server cannot be reached, or is being left alone
+        self.changed: threading.Condition = threading.Condition(threading.Lock())
+        self.failing: bool = False  # the server cannot be reached, or is being left alone
         self._attempts = 0  # that have failed
         self._signal = False
         self._memory: deque[Batch] = deque()

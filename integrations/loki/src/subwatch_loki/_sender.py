@@ -86,7 +86,7 @@ class Sender:
     def __init__(self, options: Options) -> None:
         self._options = options
         spool = options.spool and Spool(options.spool, options.target, options.spool_bytes)
-        self.outbox = Outbox(spool or None, options.max_age)
+        self.outbox: Outbox = Outbox(spool or None, options.max_age)
         self._emitter = Emitter(options)
         self._plain = False  # the server takes no structured metadata
         self._reset()

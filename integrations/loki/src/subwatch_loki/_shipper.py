@@ -39,10 +39,11 @@ class Shipper:
 
     def __init__(self, options: Options, labels: Mapping[str, object]) -> None:
         self.options = options
+        self.surplus: dict[str, str]
         chosen, self.surplus, remarks = label_set(labels)
         for remark in remarks:
             say(logging.WARNING, "%s", remark)
-        self.sender = Sender(options)
+        self.sender: Sender = Sender(options)
         self._encoder = Encoder(chosen, options.batch_bytes)
         self._labels = chosen
         self._lock = threading.Lock()  # of the encoder: lines come on one thread, flushes on others

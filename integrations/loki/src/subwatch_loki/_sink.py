@@ -117,7 +117,7 @@ class LokiSink(Background):
             max_age=max_age,
             max_line_bytes=max_line_bytes,
         )
-        self.url = options.url
+        self.url: str = options.url
         self._shipper = self.shipper_class(options, labels or {})
         super().__init__(
             self._shipper,

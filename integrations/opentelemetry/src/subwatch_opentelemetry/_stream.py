@@ -47,7 +47,7 @@ class Stream:
     def __init__(self, env: Mapping[str, str | None]) -> None:
         self.env = env
         self.dropped = 0
-        self.spawning = True
+        self.spawning: bool = True
 
     @property
     def wants_lines(self) -> bool:

@@ -35,7 +35,7 @@ class SubwatchIntegration(Integration):
     identifier = "subwatch"
 
     def __init__(self, **options: Any) -> None:
-        self.sink = SentrySink(**options)
+        self.sink: SentrySink = SentrySink(**options)
 
     @staticmethod
     def setup_once() -> None:

@@ -98,18 +98,18 @@ class SentrySink:
             raise ConfigError(
                 f"fingerprint= is a list of strings or a function, not one string; write [{fingerprint!r}]"
             )
-        self.breadcrumbs = _count("breadcrumbs", breadcrumbs)
-        self.attachment = _count("attachment", attachment)
+        self.breadcrumbs: int = _count("breadcrumbs", breadcrumbs)
+        self.attachment: int = _count("attachment", attachment)
         self.mode = mode
         self.fingerprint = fingerprint
-        self.allowed_exit_codes = _codes(allowed_exit_codes)
+        self.allowed_exit_codes: frozenset[int] = _codes(allowed_exit_codes)
         self.frame_details = frame_details
         self.spans = spans
         self.propagate = propagate
         self.logs = logs
         self.monitor = monitor
         self.monitor_config: Any = monitor_config
-        self.keeps_lines = bool(self.breadcrumbs or self.attachment)
+        self.keeps_lines: bool = bool(self.breadcrumbs or self.attachment)
         self.used: BaseClient | None = None
         self._said: set[str] = set()
         if dsn is not None and not sentry_sdk.get_client().is_active():
