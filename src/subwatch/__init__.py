@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from . import aio as aio
+    from ._observe import Observation as Observation
 
     __version__: str
 
@@ -27,6 +28,7 @@ __all__ = [
     "Exit",
     "Line",
     "Lines",
+    "Observation",
     "Popen",
     "Progress",
     "Run",
@@ -48,6 +50,10 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("subwatch")
+    if name == "Observation":
+        from ._observe import Observation
+
+        return Observation
     if name in ("aio", "sinks", "testing"):  # not needed by everyone
         from importlib import import_module
 

@@ -13,6 +13,7 @@ from ._dispatch import Dispatcher
 from ._ending import Ending
 from ._monitor import Monitor
 from ._session import Session
+from ._tap import forwarded
 from .processors import Pipeline, Redactor
 from .processors.redact import sensitive_values
 from .records import Caller, Run
@@ -137,6 +138,7 @@ def _describe(
         parent_pid=os.getpid(),
         raises=raises,
         ceiling=options["ceiling"],
+        forwarded=forwarded(keywords, options["watch_stdout"]),
     )
 
 

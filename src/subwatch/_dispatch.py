@@ -45,6 +45,7 @@ class Dispatcher:
         self._sinks = tuple(sinks)
         self._entries: list[_Entry] = []
         self._wanted = False  # some stream takes lines whatever they are
+        self._timed: list[_Entry] = []  # those that may act without a record
 
     def open(self) -> dict[str, str | None]:
         """Open a stream of every sink, in the caller's context.
@@ -60,6 +61,8 @@ class Dispatcher:
                 entry.stream = sink.open(self._run)
                 env.update(getattr(entry.stream, "env", None) or {})
                 self._wanted = self._wanted or not hasattr(entry.stream, "wants_lines")
+                if hasattr(entry.stream, "idle"):
+                    self._timed.append(entry)
             except Exception as error:  # noqa: BLE001 - whatever a plugin raises must not reach the child
                 self._leave_out(entry, error)
         return env
@@ -84,6 +87,24 @@ class Dispatcher:
                 stream.emit(records)
             except Exception as error:  # noqa: BLE001 - isolation is the point
                 entry.dropped += len(records)
+                self._leave_out(entry, error)
+
+    def due(self) -> float | None:
+        """When some stream has something to do, in monotonic seconds, or None."""
+        if not self._timed:
+            return None
+        times = [getattr(entry.stream, "due", None) for entry in self._timed]
+        return min((at for at in times if at is not None), default=None)
+
+    def idle(self) -> None:
+        """Let the streams do what is due."""
+        for entry in self._timed:
+            stream: Any = entry.stream
+            if stream is None or stream.due is None or stream.due > time.monotonic():
+                continue
+            try:
+                stream.idle()
+            except Exception as error:  # noqa: BLE001 - isolation is the point
                 self._leave_out(entry, error)
 
     def dropped(self) -> dict[str, int]:

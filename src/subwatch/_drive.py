@@ -117,6 +117,10 @@ class Drive:
         """The channels whose end has not been seen."""
         return [channel for channel in self.channels if not channel.eof]
 
+    def ended(self) -> tuple[int | None, str | None]:
+        """The return code, and the reason why the child was ended; ``left_running`` while it runs."""
+        return self.returncode, "left_running" if self.exited_at is None else self.ending.reason
+
     # -- events -------------------------------------------------------------------------------------
 
     def _readable(self, channel: Channel) -> None:
@@ -322,7 +326,7 @@ class Drive:
                 return
             self.settled = True
             if self.monitor is not None:
-                self.monitor.exited(self, drained=not still_open)
+                self.monitor.exited(*self.ended(), drained=not still_open)
         if any(channel.forward is not None and channel.forward.pending for channel in self.channels):
             return
         if self._late and still_open:

@@ -92,7 +92,7 @@ class Running:
             channel.close()
         if not self.drive.settled:
             self.drive.settled = True
-            self.monitor.exited(self.drive, drained=False)
+            self.monitor.exited(*self.drive.ended(), drained=False)
         self.monitor.close()
 
     async def wait(self) -> None:

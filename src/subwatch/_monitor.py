@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 
 from . import _os
@@ -10,15 +11,14 @@ from ._report import report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from ._control import OnLine
     from ._dispatch import Dispatcher
-    from ._drive import Drive
     from ._session import Session
     from .processors import Redactor
-    from .records import Exit, Line, Run, Usage
+    from .records import Exit, Line, Lines, Run, Usage
 
 __all__ = ["Monitor", "signal_name"]
 
@@ -72,6 +72,9 @@ class Monitor:
         self._started = time.monotonic()
         self._closed = False
         self._blind = False
+        # held while the session is at work, never while a sink is: `Run.tail` is for any thread
+        self._lock = threading.RLock()
+        run._tail = self.tail
 
     def open(self) -> None:
         """Open the sinks' streams, in the caller's context."""
@@ -105,12 +108,9 @@ class Monitor:
 
     def spawn_failed(self, error: BaseException) -> None:
         """Tell that the child could not be started."""
-        now = time.time_ns()
         name = type(error).__name__
         text = self.redactor.text(str(error))
-        self._emit_exit(
-            reason="spawn_failed", returncode=None, drained=True, usage=None, now=now, error=(text, name)
-        )
+        self._emit_exit(reason="spawn_failed", returncode=None, drained=True, usage=None, error=(text, name))
         error.subwatch_exit = self.exit  # type: ignore[attr-defined]
         self.close()
 
@@ -118,11 +118,10 @@ class Monitor:
         """Take bytes of a watched stream."""
         if self._blind:
             return
+        take = self._session.feed if self._dispatcher.wants_lines else self._session.skip
         try:
-            if not self._dispatcher.wants_lines:
-                self._session.skip(name, data, time.time_ns())
-                return
-            batches = self._session.feed(name, data, time.time_ns())
+            with self._lock:
+                batches = take(name, data, time.time_ns())
         except Exception as error:  # noqa: BLE001 - an error of ours must not reach the child
             self._go_blind(error)
             return
@@ -138,30 +137,41 @@ class Monitor:
 
     def eof(self, name: str) -> None:
         """Take the end of a watched stream."""
-        for lines in self._session.eof(name, time.time_ns()):
-            self._dispatcher.emit(lines)
+        self._pass_on(self._session.eof, name)
 
     def idle_in(self) -> float | None:
         """Seconds until `idle` has something to do, or None."""
-        at = self._session.idle_at()
-        return None if at is None else max(0.0, (at - time.time_ns()) / 1e9)
+        at, due = self._session.idle_at(), self._dispatcher.due()
+        waits = [] if at is None else [at / 1e9 - time.time()]
+        if due is not None:
+            waits.append(due - time.monotonic())
+        return max(0.0, min(waits)) if waits else None
 
     def idle(self) -> None:
-        """Show unfinished lines that have waited long enough."""
-        for lines in self._session.idle(time.time_ns()):
+        """Show unfinished lines that have waited long enough, and let the sinks do what is due."""
+        self._pass_on(self._session.idle)
+        self._dispatcher.idle()
+
+    def _pass_on(self, make: Callable[..., Iterable[Lines]], *arguments: str) -> None:
+        with self._lock:
+            batches = make(*arguments, time.time_ns())
+        for lines in batches:
             self._dispatcher.emit(lines)
 
-    def exited(self, drive: Drive, drained: bool) -> None:
-        """Tell that the child has ended and its pipes were read."""
-        now = time.time_ns()
-        for lines in self._session.finish(now):
-            self._dispatcher.emit(lines)
-        returncode = drive.returncode
+    def exited(self, returncode: int | None, reason: str | None = None, *, drained: bool = True) -> None:
+        """Tell that the child has ended and its pipes were read.
+
+        Args:
+            returncode: As :attr:`subprocess.Popen.returncode`; None when it is not known.
+            reason: Why it was ended, if it was; ``"left_running"`` when it was not.
+            drained: Whether all streams were read to their ends.
+        """
+        self._pass_on(self._session.finish)
         if returncode is None:
-            reason = "unknown"
-        else:
-            reason = drive.ending.reason or ("signaled" if returncode < 0 else "exited")
-        self._emit_exit(reason=reason, returncode=returncode, drained=drained, usage=self.usage(), now=now)
+            reason = "left_running" if reason == "left_running" else "unknown"
+        elif reason is None:
+            reason = "signaled" if returncode < 0 else "exited"
+        self._emit_exit(reason=reason, returncode=returncode, drained=drained, usage=self.usage())
 
     def _emit_exit(
         self,
@@ -170,22 +180,22 @@ class Monitor:
         returncode: int | None,
         drained: bool,
         usage: Usage | None,
-        now: int,
         error: tuple[str, str] | tuple[None, None] = (None, None),
     ) -> None:
-        self.exit = self._session.exited(
-            pid=self._pid,
-            returncode=returncode,
-            signal=signal_name(returncode),
-            reason=reason,
-            time_ns=now,
-            duration=time.monotonic() - self._started,
-            usage=usage,
-            drained=drained,
-            dropped=self._dispatcher.dropped(),
-            error=error[0],
-            error_type=error[1],
-        )
+        with self._lock:
+            self.exit = self._session.exited(
+                pid=self._pid,
+                returncode=returncode,
+                signal=signal_name(returncode),
+                reason=reason,
+                time_ns=time.time_ns(),
+                duration=time.monotonic() - self._started,
+                usage=usage,
+                drained=drained,
+                dropped=self._dispatcher.dropped(),
+                error=error[0],
+                error_type=error[1],
+            )
         self._dispatcher.emit(self.exit)
         for name, failure in self._session.failures().items():
             kind = type(failure).__name__
@@ -211,8 +221,14 @@ class Monitor:
             return
         self._closed = True
         self._dispatcher.close()
+        self.run._tail = None
         if self._release is not None:
             self._release(self.options["flush_timeout"])
+
+    def tail(self, limit: int | None = None) -> Sequence[Line]:
+        """The last lines so far, see `Run.tail`."""
+        with self._lock:
+            return self._session.tail(limit)
 
     def annotate(self, error: BaseException) -> None:
         """Add the last lines to an exception, redacted, so that a bare traceback says why (PEP 678).
@@ -221,7 +237,7 @@ class Monitor:
         """
         if self.exit is not None:
             error.subwatch_exit = self.exit  # type: ignore[attr-defined]
-        tail: Sequence[Line] = self.exit.tail if self.exit is not None else self._session.tail()
+        tail: Sequence[Line] = self.exit.tail if self.exit is not None else self.tail()
         if tail:
             text = "\n".join(f"  {line.text}" for line in tail)
             error.add_note(f"{self.run.program} said last:\n{text}")

@@ -89,7 +89,7 @@ class Popen(Child["AnyStr"]):
         keywords = by_name(popenargs, kwargs)
         self._news = threading.Event()
         self._backlog = Backlog(self._news.set)
-        monitor, ending = watch.monitor(options, keywords, backlog=self._backlog)
+        monitor, ending = watch._prepare(options, keywords, backlog=self._backlog)
         self._waiting = 0
         self._reaped = threading.Event()
         super().__init__(keywords, monitor, direct=False)
@@ -233,7 +233,7 @@ def run(
     options = split(kwargs)
     keywords = by_name(popenargs, kwargs)
     deadline = None if timeout is None else time.monotonic() + timeout
-    monitor, ending = (watch or default_watch()).monitor(options, keywords, raises=check)
+    monitor, ending = (watch or default_watch())._prepare(options, keywords, raises=check)
     child = Child(keywords, monitor, direct=True)
     ending.deadline = deadline
     feed, wrong = feed_or_kill(child, input)

@@ -129,7 +129,7 @@ def _hand_over(drive: Drive) -> None:
         relay(channel)
     if not drive.settled and drive.monitor is not None:
         drive.settled = True
-        drive.monitor.exited(drive, drained=False)
+        drive.monitor.exited(*drive.ended(), drained=False)
 
 
 def relay(channel: Channel) -> None:

@@ -109,8 +109,8 @@ class Session:
             stream.framer.feed(self._cut(stream, stream.framer.take(), rows))
         return self._rows(stream, time_ns, rows)
 
-    def skip(self, name: str, data: bytes, time_ns: int) -> None:
-        """Take bytes whose lines nobody wants: they are counted as bytes, and the last are kept for the tail."""
+    def skip(self, name: str, data: bytes, time_ns: int) -> Sequence[Lines]:
+        """As `feed`, where nobody wants lines: bytes are counted, the last are kept for the tail."""
         stream = self._streams[name]
         stream.bytes += len(data)
         stream.since = time_ns
@@ -120,6 +120,7 @@ class Session:
             stream.unread = Unread()
             data = stream.framer.take() + data
         stream.unread.add(data)
+        return _NONE
 
     def _remember(self, stream: _Stream) -> bytes:
         """Put the last of what nobody wanted into the tail; return the unfinished line."""
@@ -231,13 +232,13 @@ class Session:
         """What raised among the user's rules and recognisers, by name; they were left out."""
         return self._pipeline.failures()
 
-    def tail(self) -> Sequence[Line]:
-        """Return the last lines so far."""
+    def tail(self, limit: int | None = None) -> Sequence[Line]:
+        """Return the last lines so far, see `Run.tail`."""
         self._settle()
         for stream in self._streams.values():
             if stream.unread is not None:
                 stream.framer.feed(self._remember(stream))
-        return self._tail.lines()
+        return self._tail.lines(limit)
 
     # -- batches ------------------------------------------------------------------------------------
 

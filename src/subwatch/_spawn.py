@@ -15,7 +15,7 @@ from . import _os
 from ._captured import Talk, feed_for
 from ._channel import Channel
 from ._ending import Ending
-from ._tap import Tap, writable
+from ._tap import Tap, watched, writable
 from ._veil import veil, veil_error
 from .records import Usage
 
@@ -111,15 +111,15 @@ class Child(subprocess.Popen["AnyStr"]):
         """Put our pipes where the child's streams are watched, or captured by us."""
         taps: list[Tap] = []
         merged = keywords.get("stderr") == subprocess.STDOUT
-        watched = {"stdout"} if merged else {"stderr", "stdout"} if options["watch_stdout"] else {"stderr"}
+        names = watched(keywords, options["watch_stdout"])
         size = keywords.get("pipesize", -1)
         try:
             for name in ("stderr", "stdout"):
                 target = keywords.get(name)
                 place = 1 if merged and target is None else target  # where stderr goes with it
-                if (name in watched and writable(place)) or (direct and target == subprocess.PIPE):
-                    use_pty = options["pty"] if name in watched else False
-                    tap = Tap(name, target, use_pty, direct=direct, watched=name in watched, size=size)
+                if (name in names and writable(place)) or (direct and target == subprocess.PIPE):
+                    use_pty = options["pty"] if name in names else False
+                    tap = Tap(name, target, use_pty, direct=direct, watched=name in names, size=size)
                     taps.append(tap)
                     if not tap.piped:
                         keywords[name] = tap.child_end

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 
 from .records import Line, Lines
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 __all__ = ["Tail", "Unread"]
 
+# So much is kept for `Run.tail`, in bytes, however few lines the exit record wants.
+_ENOUGH = 64 * 1024
+# Of short lines that come one by one, so many.
+_MOST = 1000
 # Of lines that nobody wants so many bytes are kept: more than the longest private key, so that one whose
 # end is in the tail is seen from its beginning.
 _KEPT = 128 * 1024
@@ -41,32 +50,52 @@ class Unread:
 
 
 class Tail:
-    """The last lines, kept as the batches that hold them; of progress updates only the last counts."""
+    """The last lines, kept as the batches that hold them; of consecutive progress updates only the last counts.
 
-    __slots__ = ("_batches", "_limit", "_total")
+    Args:
+        limit: How many lines are kept at least, and returned where nobody says how many.
+    """
+
+    __slots__ = ("_batches", "_limit", "_size", "_total")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._batches: deque[tuple[Lines, int]] = deque()
         self._total = 0
+        self._size = 0
 
     def add(self, lines: Lines) -> None:
+        """Keep a batch, and forget what is older than need be."""
         weight = len(lines)
         if lines._endings is not None or (lines._block is not None and b"\r" in lines._block):
             weight -= lines.endings.count("\r")
         batches = self._batches
         if not weight and batches and not batches[-1][1]:
-            batches.pop()
+            self._size -= batches.pop()[0].size
         batches.append((lines, weight))
         self._total += weight
-        while batches and self._total - batches[0][1] >= self._limit:
-            self._total -= batches.popleft()[1]
+        self._size += lines.size
+        while self._spare(*batches[0]):
+            self._total -= batches[0][1]
+            self._size -= batches.popleft()[0].size
 
-    def lines(self) -> tuple[Line, ...]:
-        """Detached lines, which do not keep their large batches alive."""
-        lines = [line for batch, _ in self._batches for line in batch]
-        kept = [line for line in lines[:-1] if line.ending != "\r"] + lines[-1:]
-        return tuple(_detach(line) for line in kept[-self._limit :] if self._limit)
+    def _spare(self, lines: Lines, weight: int) -> bool:
+        many = self._size - lines.size >= _ENOUGH or len(self._batches) > _MOST
+        return many and self._total - weight >= self._limit
+
+    def lines(self, limit: int | None = None) -> tuple[Line, ...]:
+        """The last lines, detached: they do not keep their large batches alive."""
+        limit = self._limit if limit is None else limit
+        kept = list(islice(self._newest_first(), limit))
+        return tuple(_detach(line) for line in reversed(kept))
+
+    def _newest_first(self) -> Iterator[Line]:
+        ending = ""
+        for batch, _ in reversed(self._batches):
+            for line in reversed(batch):
+                newer, ending = ending, line.ending
+                if not ending == newer == "\r":
+                    yield line
 
 
 def _detach(line: Line) -> Line:
@@ -81,7 +110,7 @@ def _detach(line: Line) -> Line:
         None,
         [line.text],
         [line.ending],
-        None if lines._flags is None else [lines._flags[index]],
+        [lines.flags[index]],
     )
     alone._levels = [line.level]
     return Line(alone, 0, line.text)

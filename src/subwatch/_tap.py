@@ -12,9 +12,33 @@ from .errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
-__all__ = ["Tap", "writable"]
+_NUMBERS = {"stdout": 1, "stderr": 2}  # descriptors
+
+__all__ = ["Tap", "forwarded", "watched", "writable"]
+
+
+def watched(keywords: Mapping[str, Any], both: bool) -> frozenset[str]:
+    """Names of the streams whose lines become records, from Popen's arguments; `both`: stdout too."""
+    if keywords.get("stderr") == subprocess.STDOUT:
+        return frozenset({"stdout"})
+    return frozenset({"stdout", "stderr"} if both else {"stderr"})
+
+
+def forwarded(keywords: Mapping[str, Any], both: bool) -> frozenset[str]:
+    """Those of the watched streams that lead to our own of the same name."""
+    return frozenset(name for name in watched(keywords, both) if _is_ours(name, keywords.get(name)))
+
+
+def _is_ours(name: str, target: Any) -> bool:
+    if target is None or isinstance(target, int):
+        return target in (None, _NUMBERS[name])
+    try:
+        return bool(target.fileno() == _NUMBERS[name])
+    except (AttributeError, OSError, ValueError):  # no descriptor: the spawn will say so
+        return False
 
 
 def writable(target: Any) -> bool:
@@ -54,7 +78,7 @@ class Tap:
             )
         self._forward: int | None = None
         self.our_end = self.child_end = -1
-        inherited = 1 if name == "stdout" else 2
+        inherited = _NUMBERS[name]
         if target is None:
             try:
                 self._forward = _os.clear(os.dup(inherited))

@@ -7,7 +7,7 @@ import time
 from functools import partial
 
 from . import _default, _plugins
-from ._options import DEFAULTS, check, merge
+from ._options import DEFAULTS, check, merge, split
 from ._report import report, sink_name
 
 TYPE_CHECKING = False
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._control import Backlog
     from ._ending import Ending
     from ._monitor import Monitor
+    from ._observe import Observation
     from ._options import Options
     from ._popen import Popen
     from ._typing import (
@@ -136,6 +137,27 @@ class Watch:
 
         return Popen(*popenargs, watch=self, **kwargs)
 
+    def observe(self, args: Command, *, streams: Iterable[str] = (), **keywords: Any) -> Observation:
+        """Prepare to watch a process that other code starts, feeds and waits for; open the sinks.
+
+        Args:
+            args: The command.
+            streams: Which of ``"stdout"`` and ``"stderr"`` will be handed to `Observation.data`.
+            keywords: What else the process is started with, as arguments of :class:`subprocess.Popen`
+                (``env``, ``cwd``, ``shell``, ``executable``), and the extra keywords of `run`.
+
+        Returns:
+            What is to be told of the process.
+
+        Raises:
+            subwatch.errors.SubwatchError: An option or a sink is wrong.
+        """
+        from ._observe import Observation
+
+        options = split(keywords)
+        monitor, _ = self._prepare(options, {"args": args, **keywords})
+        return Observation(monitor, keywords.get("env"), frozenset(streams))
+
     def close(self, timeout: float = 5.0) -> int:
         """Flush and close the sinks that this watch made.
 
@@ -169,7 +191,7 @@ class Watch:
                     self._finalizer = weakref.finalize(self, close_sinks, mine, 5.0)  # also at exit
             return self._sinks
 
-    def monitor(
+    def _prepare(
         self,
         call: Mapping[str, Any],
         keywords: Mapping[str, Any],

@@ -92,7 +92,7 @@ async def run(
     options = split(kwargs)
     keywords = by_name(popenargs, kwargs)
     deadline = None if timeout is None else time.monotonic() + timeout
-    monitor, ending = (watch or default_watch()).monitor(options, keywords, raises=check)
+    monitor, ending = (watch or default_watch())._prepare(options, keywords, raises=check)
     child = Child(keywords, monitor, direct=True)
     ending.deadline = deadline
     feed, wrong = feed_or_kill(child, input)
@@ -196,7 +196,7 @@ async def _create(args: Any, limit: int, watch: Watch | None, kwargs: dict[str, 
     backlog = Backlog(lambda: _notify(loop, news))
     options = split(kwargs)
     keywords = by_name((args,), {**kwargs, "bufsize": 0})
-    monitor, ending = (watch or default_watch()).monitor(options, keywords, backlog=backlog)
+    monitor, ending = (watch or default_watch())._prepare(options, keywords, backlog=backlog)
     child = Child(keywords, monitor, direct=True)
     protocol = SubprocessStreamProtocol(limit=limit, loop=loop)
     transport = Transport(child, monitor, ending, backlog, news)

@@ -145,7 +145,7 @@ class _Job:
             keywords.update(stderr=subprocess.DEVNULL)
             if self._outputs.display and os.isatty(1):
                 keywords.update(stdout=subprocess.DEVNULL)
-        self._monitor, self._ending = self._watch.monitor({}, keywords)
+        self._monitor, self._ending = self._watch._prepare({}, keywords)
         self._monitor.run.caller = None  # that would be our own code
         child = _Command(keywords, self._monitor, signals)
         # what was written to both at once is shown in this order

@@ -35,7 +35,10 @@ class Stream(Protocol):
     - ``flush(timeout) -> int``, which blocks until what was emitted is delivered, at most `timeout`
       seconds, and returns how many records are not delivered yet,
     - ``dropped``, how many records it has dropped so far,
-    - ``wants_lines``, False while it would not look at lines: where no stream does, none are made.
+    - ``wants_lines``, False while it would not look at lines: where no stream does, none are made, and
+      `Run.tail` still has the last,
+    - ``idle()`` and ``due``: about the time ``due`` (`time.monotonic`; None for never) ``idle()`` is called,
+      so that something can be said without a next line.
     """
 
     def emit(self, records: Start | Lines | Exit, /) -> None:

@@ -21,7 +21,6 @@ import logging
 import os
 import subprocess
 import sys
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.context import get_current
@@ -34,7 +33,7 @@ from ._stream import spawning
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from subwatch import Run
+    from subwatch import Observation, Run
 
     from ._stream import Stream
 
@@ -145,9 +144,9 @@ def _hook(original: Any, watch: Watch) -> Any:
             return
         given = dict(zip(_PARAMETERS[1:], arguments, strict=False))
         try:
-            monitor, _ = watch.monitor({}, given, raises=False)
+            child = watch.observe(**given)
             if given["env"] is not None or given["preexec_fn"] is None:  # which may set variables itself
-                arguments = (*arguments[:_ENV], monitor.env(given["env"]), *arguments[_ENV + 1 :])
+                arguments = (*arguments[:_ENV], child.env, *arguments[_ENV + 1 :])
         except Exception:  # noqa: BLE001 - whatever is wrong with us, the program goes on
             original(popen, *arguments, **more)  # or says what is wrong with the arguments
             _LOG.warning("a child process is not traced", exc_info=True)
@@ -155,17 +154,17 @@ def _hook(original: Any, watch: Watch) -> Any:
         try:
             original(popen, *arguments, **more)
         except BaseException as error:
-            monitor.spawn_failed(error)
+            child.spawn_failed(error)
             raise
-        monitor.started(popen.pid)
-        popen.__dict__[_ENDED] = _ending(monitor)
+        child.started(popen.pid)
+        popen.__dict__[_ENDED] = _ending(child)
 
     hook = cast("Any", execute_child)
     hook.active = True
     return hook
 
 
-def _ending(monitor: Any) -> Ended:
+def _ending(child: Observation) -> Ended:
     """Return what is to be told of the child's end, once; until then it is among the live."""
 
     def ended(returncode: int | None) -> None:
@@ -173,9 +172,7 @@ def _ending(monitor: Any) -> Ended:
             return
         _live.discard(ended)
         # Popen says maxsize when somebody else has taken the status
-        known = None if returncode == sys.maxsize else returncode
-        monitor.exited(SimpleNamespace(returncode=known, ending=SimpleNamespace(reason=None)), drained=True)
-        monitor.close()
+        child.exited(None if returncode == sys.maxsize else returncode)
 
     _live.add(ended)
     return ended
