@@ -178,7 +178,7 @@ def test_separators_beyond_ascii_are_made_harmless(log):
     child = Child(LoggingSink(log))
     child.say("a\x85b\u2028c\n")
 
-    assert texts(log) == ["a\\x85b\\x2028c"]
+    assert texts(log) == ["a\\x85b\\u2028c"]
 
 
 def test_losses_are_said(log):

@@ -9,10 +9,7 @@ import re
 import time
 from subprocess import DEVNULL
 
-import hypothesis
 import pytest
-from hypothesis import strategies as st
-from rich.cells import cell_len
 from rich.console import Console
 
 import subwatch
@@ -20,7 +17,7 @@ from subwatch.errors import ConfigError
 from subwatch.records import Exit, Line, Lines, Progress, Run, Start
 from subwatch.testing import RecordingSink, SinkContract
 from subwatch_rich import RichSink
-from subwatch_rich._text import duration, harmless, size
+from subwatch_rich._figures import duration, size
 
 
 def run(script, console, **options):
@@ -190,31 +187,6 @@ def test_absurd_progress(terminal, fraction):
 def test_wrong_options(options):
     with pytest.raises(ConfigError, match=next(iter(options))):
         subwatch.run(["true"], sinks=[subwatch.sink("rich", **options)])
-
-
-@hypothesis.given(st.text())
-def test_harmless_text(text):
-    shown = harmless(text)
-    assert not re.search("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", shown)
-    shown.encode()
-    assert harmless(text, "latin-1").encode("latin-1") or not shown
-    assert cell_len(shown) >= 0
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("plain [b]text[/b]", "plain [b]text[/b]"),
-        ("\x1b[1;31mred\x1b[m", "red"),
-        ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
-        ("unfinished \x1b[12", "unfinished \\x1b[12"),
-        ("a\tb", "a\tb"),
-        ("a\r\nb", "a\\x0d\\x0ab"),
-        ("\udcff", "\\udcff"),
-    ],
-)
-def test_harmless_examples(text, shown):
-    assert harmless(text) == shown
 
 
 def test_figures():

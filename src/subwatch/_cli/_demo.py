@@ -17,7 +17,7 @@ from .._popen import Popen
 from .._watch import Watch
 from ..errors import SubwatchError
 from ..records import Exit, Line, Start
-from ..sinks._logging import plain as harmless
+from ..sinks import plain as harmless
 from ._say import say
 
 __all__ = ["demo"]

@@ -13,7 +13,7 @@ MARK = "subwatch_run_id"
 
 def say(message: str, before: str = "") -> None:
     """Write a line to stderr, if there is one; what is to come before it ends a line that is not ours."""
-    from ..sinks._logging import plain
+    from ..sinks._plain import plain
 
     try:
         os.write(2, f"{before}subwatch: {plain(message)}\n".encode("utf-8", "backslashreplace"))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import re
 from typing import TYPE_CHECKING
 
 from subwatch.errors import ConfigError
 from subwatch.records import ERROR, INFO, Exit, Lines, Start
 
+from ._plain import all_plain
 from ._stages import StageOptions, Stages
 
 if TYPE_CHECKING:
@@ -22,30 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["LoggingSink"]
 
 _LINE, _LATE = "%s: %s", "%s: (late) %s"
-# Escape sequences (ECMA-48: CSI, OSC and the like, two-character ones) and what is left of controls.
-_ESCAPES = re.compile(
-    r"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|[\]PX^_][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[ -/]{0,8}[0-~])"
-)
-_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
-_ASCII_CONTROLS = bytes((*range(9), *range(10, 32), 127))
-
-
-def plain(text: str) -> str:
-    r"""Make text harmless in a log or on a terminal: no escape sequences, controls as ``\xNN``."""
-    if _CONTROLS.search(text) is None:
-        return text
-    return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", _ESCAPES.sub("", text))
-
-
-def all_plain(texts: list[str]) -> list[str]:
-    """Make texts harmless; one look at all of them tells whether there is anything to do."""
-    joined = "".join(texts)
-    # five times as fast as the search, and nearly all output is ASCII
-    if joined.isascii():
-        harmless = len(joined.encode().translate(None, _ASCII_CONTROLS)) == len(joined)
-    else:
-        harmless = _CONTROLS.search(joined) is None
-    return texts if harmless else [plain(text) for text in texts]
 
 
 class LoggingSink:

@@ -18,10 +18,11 @@ from rich.console import Console
 from rich.control import Control
 from rich.segment import Segments
 
+from subwatch.sinks import plain
+
 from ._hook import Hook
 from ._print import Item, segments
 from ._row import LABEL, render
-from ._text import harmless
 
 if TYPE_CHECKING:
     from rich.segment import Segment
@@ -126,7 +127,7 @@ class Display:
         """Show a row."""
         with self._changed:
             self._rows = (*self._rows, row)
-            self._width = max(self._width, min(cell_len(harmless(row.label)), LABEL))
+            self._width = max(self._width, min(cell_len(plain(row.label)), LABEL))
 
     def hide(self, row: Row) -> None:
         """Show it no longer."""

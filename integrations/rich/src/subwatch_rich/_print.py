@@ -11,8 +11,9 @@ from rich.segment import Segment
 from rich.text import Text
 
 from subwatch.records import ERROR
+from subwatch.sinks import plain
 
-from ._text import duration, harmless, size
+from ._figures import duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +76,7 @@ def _lines(console: Console, item: Item, width: int) -> Iterator[Segment]:
     if not item.lines:
         return
     row, encoding, style = item.stream.row, console.encoding, item.stream.sink.style
-    label = harmless(row.label, encoding)
+    label = plain(row.label, encoding)
     bar = "|" if console.options.ascii_only else "│"
     if console.is_terminal or console.is_jupyter:
         label += " " * (width - cell_len(label))
@@ -85,13 +86,13 @@ def _lines(console: Console, item: Item, width: int) -> Iterator[Segment]:
     prefix = f"{row.program}: "
     for text, level in item.lines:
         yield from start
-        yield Segment(harmless(text.removeprefix(prefix), encoding), style(level))
+        yield Segment(plain(text.removeprefix(prefix), encoding), style(level))
         yield _NEWLINE
 
 
 def _verdict(console: Console, item: Item, exit: Exit) -> Iterator[Segment]:
-    label, sink = harmless(item.stream.row.label, console.encoding), item.stream.sink
-    outcome = "ok" if exit.returncode == 0 else harmless(exit.outcome, console.encoding)
+    label, sink = plain(item.stream.row.label, console.encoding), item.stream.sink
+    outcome = "ok" if exit.returncode == 0 else plain(exit.outcome, console.encoding)
     figures = ", ".join(_figures(exit))
     fancy = console.is_terminal or console.is_jupyter
     tail = _tail(item, exit, console.encoding)
@@ -124,9 +125,9 @@ def _tail(item: Item, exit: Exit, encoding: str) -> list[Text]:
     if not exit.failed or not sink.tail:
         return []
     if exit.error:
-        return [Text(harmless(exit.error, encoding), sink.style(ERROR))]
+        return [Text(plain(exit.error, encoding), sink.style(ERROR))]
     last = list(exit.tail)[-sink.tail :]
-    return [Text(harmless(line.text, encoding), sink.style(line.level)) for line in last]
+    return [Text(plain(line.text, encoding), sink.style(line.level)) for line in last]
 
 
 def _panel(console: Console, label: str, tail: list[Text]) -> Iterator[Segment]:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 
-from ._text import duration, harmless
+from subwatch.sinks import plain
+
+from ._figures import duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -109,7 +111,7 @@ def render(rows: tuple[Row, ...], console: Console) -> list[list[Segment]]:
     (width, height), ascii_only = options.size, options.ascii_only
     now = time.monotonic()
     shown = rows[: max(1, height - 3)] if len(rows) > max(1, height - 2) else rows
-    labels = [harmless(row.label, console.encoding) for row in shown]
+    labels = [plain(row.label, console.encoding) for row in shown]
     label_width = min(max(map(cell_len, labels), default=0), LABEL, max(6, width // 3))
     clocks = [duration(now - row.begin, clock=True) for row in shown]
     clock_width = max(map(len, clocks), default=0)
@@ -122,7 +124,7 @@ def render(rows: tuple[Row, ...], console: Console) -> list[list[Segment]]:
         line.add(clock.rjust(clock_width) + " ", "progress.elapsed")
         if row.fraction is not None:
             _progress(line, row, now, ascii_only)
-        text = harmless(row.last, console.encoding).replace("\t", " ")
+        text = plain(row.last, console.encoding).replace("\t", " ")
         if line.room >= min(8, cell_len(text)):
             line.add(_fit(text, min(line.room, cell_len(text)), ascii_only), "dim")
         lines.append(line.segments)
