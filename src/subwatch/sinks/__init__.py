@@ -19,12 +19,22 @@ if TYPE_CHECKING:
     from ._callable import CallableSink
     from ._jsonlines import JsonLinesSink
     from ._logging import LoggingSink
+    from ._stages import ProgressThinner
     from ._plain import plain
 
     #: What ``sinks=`` takes: a name, `subwatch.sink(...)`, a sink object, or a function of one record.
     SinkLike: TypeAlias = str | SinkSpec | "Sink" | Callable[[Start | Line | Exit], Any]
 
-__all__ = ["Background", "CallableSink", "JsonLinesSink", "LoggingSink", "Sink", "Stream", "plain"]
+__all__ = [
+    "Background",
+    "CallableSink",
+    "JsonLinesSink",
+    "LoggingSink",
+    "ProgressThinner",
+    "Sink",
+    "Stream",
+    "plain",
+]
 
 
 class Stream(Protocol):
@@ -70,6 +80,7 @@ _HOME = {
     "CallableSink": "_callable",
     "JsonLinesSink": "_jsonlines",
     "LoggingSink": "_logging",
+    "ProgressThinner": "_stages",
     "plain": "_plain",
 }
 
