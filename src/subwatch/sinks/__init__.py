@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from .._plugins import SinkSpec
+    from ..processors.throttle import ProgressThinner
     from ..records import Exit, Line, Lines, Run, Start
     from ._background import Background
     from ._callable import CallableSink
     from ._jsonlines import JsonLinesSink
     from ._logging import LoggingSink
-    from ._stages import ProgressThinner
     from ._plain import plain
 
     #: What ``sinks=`` takes: a name, `subwatch.sink(...)`, a sink object, or a function of one record.
@@ -76,12 +76,12 @@ class Sink(Protocol):
 
 
 _HOME = {
-    "Background": "_background",
-    "CallableSink": "_callable",
-    "JsonLinesSink": "_jsonlines",
-    "LoggingSink": "_logging",
-    "ProgressThinner": "_stages",
-    "plain": "_plain",
+    "Background": "._background",
+    "CallableSink": "._callable",
+    "JsonLinesSink": "._jsonlines",
+    "LoggingSink": "._logging",
+    "ProgressThinner": "..processors.throttle",
+    "plain": "._plain",
 }
 
 
@@ -89,5 +89,5 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         from importlib import import_module
 
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+        return getattr(import_module(_HOME[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
