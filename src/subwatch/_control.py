@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["Backlog", "OnLine", "StopOn"]
 
 
+# A user's pattern may backtrack, and the child waits: it is given the beginning of a line only.
+_LONGEST = 4096  # characters
+
+
 class _Control:
     """A sink that is its own stream."""
 
@@ -75,7 +79,7 @@ class StopOn(_Control):
             import re
 
             search = re.compile(what).search
-            self._matches = lambda line: search(line.text)
+            self._matches = lambda line: search(line.text[:_LONGEST])
 
     def emit(self, records: Start | Lines | Exit) -> None:
         if type(records) is Lines and self._ending.reason is None:

@@ -73,13 +73,16 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+_MOST = 2**31 - 1  # what is larger is a slip, and more than clocks and buffers take; not for ever, nor nan
+
+
 def _number(minimum: float, *, optional: bool = False, whole: bool = False) -> Callable[[Any], bool]:
     kinds = (int,) if whole else (int, float)
 
     def fits(value: Any) -> bool:
         if value is None:
             return optional
-        return isinstance(value, kinds) and not isinstance(value, bool) and value >= minimum
+        return isinstance(value, kinds) and not isinstance(value, bool) and minimum <= value <= _MOST
 
     return fits
 
@@ -89,7 +92,7 @@ def _is_encoding(value: Any) -> bool:
         return True
     try:
         return isinstance(value, str) and bool(b"x".decode(value, "replace"))
-    except (LookupError, UnicodeError):  # there is none of this name, or it is none of text, such as "hex"
+    except (LookupError, ValueError):  # there is none of this name, or it is none of text, such as "hex"
         return False
 
 
@@ -99,7 +102,7 @@ def _is_matcher(value: Any) -> bool:
 
         try:
             re.compile(value)
-        except re.error:
+        except (re.error, OverflowError, RecursionError):
             return False
         return True
     return value is None or callable(value) or hasattr(value, "search")

@@ -188,7 +188,8 @@ def run(
         grace: Seconds between SIGTERM and SIGKILL when the child is to be ended; 0 kills at once.
         tree: Start the child in a session of its own, and end all of its process group with it.
         idle_timeout: Seconds without any output after which the child is ended.
-        stop_on: A regular expression or a function of `Line`; where it matches, the child is ended.
+        stop_on: A regular expression, which gets the first 4,096 characters of a line, or a function of `Line`;
+            where it matches, the child is ended.
         on_line: A function that is called with each `Line`.
         on_error: ``"report"`` says on the logger ``subwatch`` that `on_line` raised and goes on without
             it; ``"raise"`` ends the child and raises the error.
@@ -205,7 +206,8 @@ def run(
         flush_timeout: Seconds that the sinks may take to deliver at the end.
 
     Returns:
-        A `subprocess.CompletedProcess`, as the standard library makes it.
+        A `subprocess.CompletedProcess`, as the standard library makes it; its attribute ``subwatch_exit`` is the
+        exit record, with duration and usage.
 
     Raises:
         subprocess.CalledProcessError: `check` is true and the exit status is not 0. The last lines of

@@ -82,7 +82,7 @@ def test_a_file_of_another_user_is_not_taken(write, tmp_path, monkeypatch):
 
     write("quiet = true")
     path, remarks = tmp_path / "subwatch.toml", []
-    assert find(tmp_path, remarks) == path
+    assert find(tmp_path, remarks) == (path, b"quiet = true")
     monkeypatch.setattr(os, "geteuid", lambda: 54321)
     if path.stat().st_uid == 0:
         os.chown(path, 12345, -1)  # root's files are taken by everybody

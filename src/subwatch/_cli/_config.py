@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 
 from ..errors import ConfigError
 from ._options import BY_KEY, OPTIONS
@@ -39,32 +40,57 @@ class Source:
 # -- files ------------------------------------------------------------------------------------------------
 
 
-def find(start: Path, remarks: list[str]) -> Path | None:
+def find(start: Path, remarks: list[str]) -> tuple[Path, bytes] | None:
     """Find the file that holds here: ``subwatch.toml``, else a ``pyproject.toml`` with ``[tool.subwatch]``.
 
-    It is looked for in a folder and those above it. A file of another user (root excepted) is not taken:
-    whoever may write to /tmp must not choose where the output of root's jobs goes.
+    It is looked for in a folder and those above it. A file that somebody else may have written (root excepted)
+    is not taken: whoever may write to /tmp must not choose where the output of root's jobs goes.
 
     Args:
         start: Folder to begin in.
         remarks: Gets a line about a file that was not taken.
+
+    Returns:
+        The file and what it says, read from the very file that was judged.
     """
     for folder in (start, *start.parents):
         for path in (folder / "subwatch.toml", folder / "pyproject.toml"):
-            try:
-                owner = path.stat().st_uid
-                if path.name == "pyproject.toml" and b"tool.subwatch" not in path.read_bytes():
-                    continue
-            except OSError:
+            content, objection = _look(path)
+            if not content or (path.name == "pyproject.toml" and b"tool.subwatch" not in content):
                 continue
-            if owner in (0, os.geteuid()):
-                return path
-            remarks.append(f"{path} is not used: it belongs to another user; to use it, say --config {path}")
+            if not objection:
+                return path, content
+            remarks.append(f"{path} is not used: {objection}; to use it, say --config {path}")
     return None
 
 
-def from_file(path: Path) -> Source:
+_LARGEST = 1024 * 1024  # bytes; also of what nobody has asked us to read
+
+
+def _look(path: Path) -> tuple[bytes, str]:
+    """What a file says, and what speaks against believing it; nothing where there is no ordinary file."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would never end
+            return b"", ""
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            link, found = path.lstat(), os.fstat(file.fileno())
+            content = file.read(_LARGEST + 1)
+    except OSError:
+        return b"", ""
+    ours = (0, os.geteuid())
+    if found.st_uid not in ours or link.st_uid not in ours:  # nor a link of somebody else's to a file of ours
+        return content, "it belongs to another user"
+    if found.st_mode & stat.S_IWOTH:
+        return content, "everybody may write to it"
+    return content, "it is larger than 1 MiB" if len(content) > _LARGEST else ""
+
+
+def from_file(path: Path, content: bytes | None = None) -> Source:
     """Read a file.
+
+    Args:
+        path: The file.
+        content: What it says, if that was read already.
 
     Raises:
         ConfigError: It cannot be read, is no TOML, or has a wrong key or value; with its name and the line.
@@ -72,46 +98,50 @@ def from_file(path: Path) -> Source:
     import tomllib
 
     try:
-        content = path.read_text("utf-8")
-        data = tomllib.loads(content)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is no valid TOML: {error}") from None
+        text = (path.read_bytes() if content is None else content).decode("utf-8")
+        data: Any = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not encoded in UTF-8"
         raise ConfigError(f"{path} cannot be read: {reason}") from None
+    except (ValueError, RecursionError) as error:  # ValueError: also of an int that is too long to convert
+        reason = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
+        raise ConfigError(f"{path} is no valid TOML: {reason}") from None
     if path.name == "pyproject.toml":
-        data = data.get("tool", {}).get("subwatch", {})
+        tool = data.get("tool", {})
+        data = tool.get("subwatch", {}) if isinstance(tool, dict) else {}
+        if not isinstance(data, dict):
+            raise ConfigError(f"{path}: settings stand in a table, [tool.subwatch]")
     source = Source()
     for key, value in data.items():
         if key == "sink":
-            _sink_tables(source, path, content, value)
+            _sink_tables(source, path, text, value)
             continue
         option = BY_KEY.get(key)
         if option is None:
             raise ConfigError(
-                f"{_place(path, content, key)}: unknown key {key!r}: {_nearest(key, [*BY_KEY, 'sink'])}"
+                f"{_place(path, text, key)}: unknown key {key!r}: {_nearest(key, [*BY_KEY, 'sink'])}"
             )
         try:
             source.values[key] = option.parse(value)
         except ConfigError as error:
-            raise ConfigError(f"{_place(path, content, key)}: {key} {error}") from None
+            raise ConfigError(f"{_place(path, text, key)}: {key} {error}") from None
     return source
 
 
-def _sink_tables(source: Source, path: Path, content: str, tables: Any) -> None:
+def _sink_tables(source: Source, path: Path, text: str, tables: Any) -> None:
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
         cure = "options of a sink stand in a table of its own, such as [sink.loki]; which to use, in sinks"
-        raise ConfigError(f"{_place(path, content, 'sink')}: {cure}")
+        raise ConfigError(f"{_place(path, text, 'sink')}: {cure}")
     source.sinks = tables
 
 
-def _place(path: Path, content: str, key: str) -> str:
+def _place(path: Path, text: str, key: str) -> str:
     """The file, and the line on which a key is set."""
     bare = rf"(?:{re.escape(key)}|\"{re.escape(key)}\")"
     table = re.compile(rf"\s*\[+\s*(?:tool\.subwatch\.)?{bare}\b")
     setting = re.compile(rf"\s*(?:tool\.subwatch\.)?{bare}\s*[.=]")
     inside = path.name != "pyproject.toml"
-    for number, line in enumerate(content.splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if table.match(line) or (inside and setting.match(line)):
             return f"{path}, line {number}"
         if line.lstrip().startswith("["):

@@ -76,7 +76,9 @@ class _Parser(argparse.ArgumentParser):
     status = 2
 
     def error(self, message: str) -> NoReturn:
-        message = message.replace("argument command: ", "")
+        from ..sinks._plain import plain
+
+        message = plain(message.replace("argument command: ", ""))
         self.exit(self.status, f"subwatch: {message}\nsubwatch: see '{self.prog} --help'\n")
 
 
@@ -207,7 +209,8 @@ def refuse(parser: argparse.ArgumentParser, word: str) -> NoReturn:
     """End with what is to be said about a word that the parser does not know."""
     from difflib import get_close_matches
 
-    close = get_close_matches(word.partition("=")[0], parser._option_string_actions, 1)
+    word = word.partition("=")[0]  # what follows may be a credential
+    close = get_close_matches(word, parser._option_string_actions, 1)
     parser.error(
         f"unknown {'option' if word.startswith('-') else 'argument'} {word}"
         + (f": did you mean {close[0]}?" if close else "")

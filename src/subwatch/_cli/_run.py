@@ -63,7 +63,7 @@ def run(settings: Settings, command: Sequence[str]) -> int:
     except OSError as error:
         messages.tell()
         job.deliver()
-        return _not_started(command[0], error)
+        return _not_started(job.program, error)
     job.go(signals)
     status = _status(job.exit)
     signals.ended(status)
@@ -129,6 +129,12 @@ class _Job:
         assert self._monitor is not None
         assert self._monitor.exit is not None
         return self._monitor.exit
+
+    @property
+    def program(self) -> str:
+        """The first word of the command, without secrets."""
+        assert self._monitor is not None
+        return self._monitor.redactor.text(self._monitor.run.argv[0])
 
     def start(self, command: list[str], signals: Signals) -> None:
         """Start it.

@@ -108,9 +108,10 @@ def gather(
     path: Path | None = None
     named = config or environ.get("SUBWATCH_CONFIG")
     if use_file:
-        path = Path(named) if named else _config.find(_cwd(), remarks)
-        if path is not None:
-            sources.append(_config.from_file(path))
+        found = (Path(named), None) if named else _config.find(_cwd(), remarks)
+        if found is not None:
+            path = found[0]
+            sources.append(_config.from_file(*found))
     sources.append(_config.from_environment(environ))
     line = _config.Source()
     line.values = dict(given)

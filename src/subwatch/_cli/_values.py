@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import shlex
 
@@ -29,28 +28,34 @@ _WORDS = {
     "off": False,
 }
 _NAME = re.compile(r"[\w.-]+")
+_MOST = (
+    2**31 - 1
+)  # of bytes, lines, or seconds: what is larger is a slip, and more than clocks and buffers take
 
 
 def _wrong(takes: str, value: Any) -> ConfigError:
-    return ConfigError(f"takes {takes}; {value!r} is not that")
+    shown = repr(value)
+    return ConfigError(f"takes {takes}; {shown if len(shown) <= 100 else shown[:100] + '...'} is not that")
 
 
 def seconds(value: Any) -> float:
     """A time: a number of seconds, or text such as ``"90"``, ``"1.5s"``, ``"15m"``, ``"2h"``, ``"1d"``."""
+    given = value
     if isinstance(value, str) and (match := _DURATION.fullmatch(value)):
-        return float(match[1]) * _UNITS[match[2]]
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf:
-        return float(value)
+        given = float(match[1]) * _UNITS[match[2]]
+    if isinstance(given, (int, float)) and not isinstance(given, bool) and 0 <= given <= _MOST:
+        return float(given)
     raise _wrong("a time such as 90, '1.5s', '15m', '2h' or '1d'", value)
 
 
 def number(value: Any) -> int:
     """A whole number, 0 or more."""
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    raise _wrong("a whole number, 0 or more", value)
+    given = value
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        given = int(value)
+    if isinstance(given, int) and not isinstance(given, bool) and 0 <= given <= _MOST:
+        return given
+    raise _wrong("a whole number, 0 or more (below 2^31)", value)
 
 
 def flag(value: Any) -> bool:
@@ -72,8 +77,8 @@ def pty(value: Any) -> bool | None:
 
 
 def text(value: Any) -> str:
-    """A text that is not empty."""
-    if isinstance(value, str) and value:
+    """A text that is not empty, and can be the name of a file."""
+    if isinstance(value, str) and value and "\0" not in value:
         return value
     raise _wrong("a text", value)
 
@@ -82,8 +87,8 @@ def pattern(value: Any) -> str:
     """A regular expression."""
     try:
         re.compile(text(value))
-    except re.error as error:
-        raise ConfigError(f"takes a regular expression; {value!r} is none: {error}") from None
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ConfigError(f"takes a regular expression; {str(value)[:100]!r} is none: {error}") from None
     return str(value)
 
 
@@ -91,10 +96,15 @@ def encoding(value: Any) -> str:
     """The name of an encoding."""
     import codecs
 
+    name = text(value)
     try:
-        return codecs.lookup(text(value)).name
-    except LookupError:
-        raise _wrong("the name of an encoding such as utf-8 or latin-1", value) from None
+        if b"x".decode(
+            name, "replace"
+        ):  # the codec of "rot13" is none of bytes, that of "undefined" of nothing
+            return codecs.lookup(name).name
+    except (LookupError, ValueError):
+        pass
+    raise _wrong("the name of an encoding such as utf-8 or latin-1", value)
 
 
 _LEVELS = {name: number for number, name in LEVEL_NAMES.items()}
@@ -127,7 +137,7 @@ def texts(value: Any) -> list[str]:
             raise ConfigError(f"cannot be split into words: {error}") from None
     if isinstance(value, list) and all(isinstance(item, str) and item for item in value):
         return value
-    raise _wrong("a list of texts", value)
+    raise ConfigError("takes a list of texts")  # which of them is none is not shown: they may be secrets
 
 
 def pair(value: str) -> tuple[str, str]:
@@ -180,15 +190,15 @@ def spec(value: Any) -> Spec:
     """A sink: ``NAME`` or ``NAME:key=value,...``; a comma in brackets or quotes is part of the value."""
     name, _, rest = text(value).partition(":")
     if not _NAME.fullmatch(name):
-        raise _wrong("NAME or NAME:key=value,key=value", value)
+        # the rest may hold a credential: only its beginning is shown
+        start = _NAME.match(name)
+        raise _wrong("NAME or NAME:key=value,key=value", f"{start[0] if start else ''}...")
     options: dict[str, Any] = {}
-    for part in _split(rest) if rest else ():
+    for number, part in enumerate(_split(rest) if rest else (), 1):
         key, equals, word = part.partition("=")
         if not equals or not _NAME.fullmatch(key.strip()):
-            # the rest may hold a credential: only its beginning is shown
-            raise ConfigError(
-                f"takes NAME:key=value,key=value; {part.partition('=')[0]!r} in {name!r} is no key=value"
-            )
+            # it may hold a credential, and is not shown
+            raise ConfigError(f"takes NAME:key=value,key=value; option {number} of {name!r} is no key=value")
         put(options, key.strip(), Word(word))
     return Spec(name, options)
 
@@ -239,9 +249,10 @@ def literal(word: str, annotation: str = "") -> Any:
     import tomllib
 
     try:
-        return tomllib.loads(f"value = {word}")["value"]
-    except (tomllib.TOMLDecodeError, KeyError):
+        read = tomllib.loads(f"value = {word}")
+    except (ValueError, RecursionError):  # an int may be too long to convert, a list too deep to read
         return str(word)
+    return read["value"] if len(read) == 1 and "\n" not in word else str(word)
 
 
 def resolve(options: dict[str, Any], annotations: Callable[[str], str]) -> dict[str, Any]:

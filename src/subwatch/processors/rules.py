@@ -76,7 +76,7 @@ def compile_rules(rules: Iterable[LevelRule | Rule]) -> tuple[Rule, ...]:
             try:
                 pattern, level = rule
                 ready.append(Rule(_matcher(pattern, int(level))))
-            except (TypeError, ValueError, re.error) as error:
+            except (TypeError, ValueError, OverflowError, RecursionError, re.error) as error:
                 wanted = "a function of the text, or a pair of a regular expression and a level"
                 raise ConfigError(f"a level rule is {wanted}, not {rule!r}: {error}") from error
     return tuple(ready)
