@@ -25,14 +25,18 @@ class Forward:
 
     A descriptor that is shared with others must not be made non-blocking (that would change it for all
     of them): it is written to when poll(2) says so, PIPE_BUF bytes at a time, which then cannot block.
+
+    Attributes:
+        replaced: Tells whether somebody else puts what comes now there, in a form of their own.
     """
 
-    __slots__ = ("_chunk", "_failed", "_poll", "broken", "fd", "pending")
+    __slots__ = ("_chunk", "_failed", "_poll", "broken", "fd", "pending", "replaced")
 
     def __init__(self, fd: int, *, ours: bool = False) -> None:
         self.fd: int = fd
         self.pending: bytes = b""
         self.broken: bool = False
+        self.replaced: Callable[[], bool] | None = None
         self._failed = False
         self._chunk = select.PIPE_BUF
         self._poll: select.poll | None = None
@@ -47,6 +51,8 @@ class Forward:
 
     def push(self, data: bytes = b"") -> bool:
         """Write what can be written; return whether nothing is left waiting."""
+        if data and self.replaced is not None and self.replaced():
+            data = b""
         data = self.pending + data if self.pending else data
         try:
             while data and not self.broken:

@@ -76,6 +76,10 @@ class Dispatcher:
             entry.stream is None or getattr(entry.stream, "wants_lines", True) for entry in self._entries
         )
 
+    def replaces(self, name: str) -> bool:
+        """Whether some stream shows what the child writes to its stream `name` in the place where that leads."""
+        return any(name in (getattr(entry.stream, "replaces", None) or ()) for entry in self._entries)
+
     def emit(self, records: Start | Lines | Exit) -> None:
         """Hand a batch to every stream."""
         for entry in self._entries:

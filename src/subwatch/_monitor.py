@@ -100,6 +100,10 @@ class Monitor:
         for name in names:
             self._session.stream(name)
 
+    def replaces(self, name: str) -> bool:
+        """Whether a sink shows a stream in the place where it leads, see `subwatch.sinks.Stream`."""
+        return self._dispatcher.replaces(name)
+
     def started(self, pid: int) -> None:
         """Tell that the child runs."""
         self._pid = pid

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from functools import partial
 from io import BytesIO, UnsupportedOperation
 
 from . import _os
@@ -103,6 +104,9 @@ class Child(subprocess.Popen["AnyStr"]):
             raise
         self.args = veil(self.args, monitor)
         self.channels: list[Channel] = self._channels(taps)
+        for channel in self.channels:
+            if channel.forward is not None and monitor.replaces(channel.name):
+                channel.forward.replaced = partial(monitor.replaces, channel.name)
         monitor.usage = lambda: self._usage
         monitor.watch([channel.name for channel in self.channels if channel.watched])
         monitor.started(self.pid)

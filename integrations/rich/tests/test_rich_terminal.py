@@ -161,14 +161,12 @@ def test_resizing(start, tidy):
 
 
 def test_stderr_of_the_child_on_the_same_terminal(start, tidy):
-    """Everything is seen twice, but nothing is lost, and no row stays."""
-    terminal = start("run('one\\n', 'two\\n', 'three\\n', stderr=None)")
+    """The display shows it, once; the child has a terminal."""
+    terminal = start("run('one\\n', 'two\\n', '50/100 kB (50%)\\r', 'three\\n', stderr=None)")
+    start.until(terminal, lambda lines: any("50%" in line and "━" in line for line in lines))
     assert terminal.end() == 0
-    lines = terminal.lines(tidy)
-    for word in ("one", "two", "three"):
-        assert sum(line.startswith(word) for line in lines) == 1
-        assert sum(line.endswith(f"│ {word}") for line in lines) == 1
-    assert not any("*" in line for line in lines)
+    lines = [line.replace("python3", "python") for line in terminal.lines(tidy)]
+    assert lines == ["python │ one", "python │ two", "python │ three", "✓ python ok  N s, 4 lines"]
 
 
 def test_the_end_of_the_program_before_the_child(start, tidy):
@@ -236,3 +234,46 @@ def test_interrupt(start, tidy):
     assert any(line.startswith("✗ ") for line in lines)
     assert lines[-1] == "interrupted"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+SHOW = "import os, sys; print('err', os.isatty(2), file=sys.stderr, flush=True); print('out', os.isatty(1))"
+
+
+def test_the_command_line_tool_shows_both_streams_once(start, tidy):
+    tool = [sys.executable, "-m", "subwatch", "run", "--sink", "rich", "--", sys.executable, "-c", SHOW]
+    terminal = start(f"os.execv(sys.executable, {tool})")
+    assert terminal.end() == 0
+    lines = [line.replace("python3", "python") for line in terminal.lines(tidy)]
+    assert sorted(lines[:2]) == ["python │ err True", "python │ out True"]
+    assert lines[2:] == ["✓ python ok  N s, 2 lines"]
+
+
+def test_stderr_that_leads_elsewhere_gets_its_bytes(start, tidy, tmp_path):
+    tool = [sys.executable, "-m", "subwatch", "run", "--sink", "rich", "--", sys.executable, "-c", SHOW]
+    terminal = start(f"os.dup2(os.open({str(tmp_path / 'err')!r}, 65), 2); os.execv(sys.executable, {tool})")
+    assert terminal.end() == 0
+    assert (tmp_path / "err").read_text() == "err False\n"
+    assert sum("err False" in line for line in terminal.lines(tidy)) == 1
+
+
+def test_a_file_has_each_line_once(tmp_path):
+    program = PROLOGUE + "run('one\\n', 'two\\n', stderr=None)"
+    with (tmp_path / "log").open("wb") as log:
+        subprocess.run([sys.executable, "-c", program], stdout=log, stderr=log, check=True, timeout=60)
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert [line.replace("python3", "python") for line in lines[:2]] == ["python: one", "python: two"]
+    assert len(lines) == 3
+
+
+def test_a_display_that_fails_leaves_the_rest_to_the_terminal(start, tidy):
+    terminal = start(
+        "import logging, rich\n"
+        "logging.disable()\n"
+        "def fail(*args, **options): raise RuntimeError\n"
+        "threading.Timer(1.0, lambda: setattr(rich.get_console(), 'print', fail)).start()\n"
+        "run(*(f'{n}\\n' for n in range(8)), stderr=None)"
+    )
+    assert terminal.end() == 0
+    lines = terminal.lines(tidy)
+    assert lines[0].endswith("│ 0")
+    assert "7" in lines

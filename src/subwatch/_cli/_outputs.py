@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["Outputs"]
 
 
-_DISPLAYS = {"rich"}
-
-
 class Outputs:
     """Where the records go.
 
@@ -30,9 +27,8 @@ class Outputs:
 
     Attributes:
         sinks: The sinks.
-        display: Whether a sink draws on the terminal; the command must not write there beside it.
-        raw: Whether the command's stderr is to be passed on as it is; otherwise a sink shows it, and
-            nothing is shown twice.
+        display: Whether a sink draws on the terminal; it then shows the command's stdout there as well.
+        raw: Whether the command's stderr is to be passed on; otherwise the log is there in its place.
 
     Raises:
         SubwatchError: A sink cannot be made.
@@ -50,11 +46,11 @@ class Outputs:
             # what a library behind a sink needs, and an application would have set up
             if callable(prepare := getattr(sink, "standalone", None)):
                 prepare()
-        names = {spec.name for spec in wanted}
-        self.display = not names.isdisjoint(_DISPLAYS)
-        self.raw = not (self.display or ("logging" in names and log in (None, "-")))
+        self.display = any(getattr(sink, "terminal", False) for sink in self.sinks)
+        logs = any(spec.name == "logging" for spec in wanted)
+        self.raw = not (logs and log in (None, "-"))
         self._account: Callable[[], str | None] = lambda: None
-        if "logging" in names:
+        if logs:
             from ._log import set_up
 
             self._account = set_up(settings)

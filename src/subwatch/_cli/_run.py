@@ -116,10 +116,10 @@ class _Job:
         self._outputs = outputs
         self._spool = _spool() if settings["quiet"] else None
         options = settings.library()
-        if not outputs.raw and "pty" not in options:
-            options["pty"] = os.isatty(2)
-            if outputs.display and os.isatty(1):
-                options["watch_stdout"] = True
+        if not outputs.raw:
+            options.setdefault("pty", os.isatty(2))
+        if outputs.display and os.isatty(1):
+            options.setdefault("watch_stdout", True)
         self._watch = Watch(sinks=outputs.sinks, **options)
         self._monitor: Monitor | None = None
 
@@ -149,8 +149,6 @@ class _Job:
             keywords.update(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         elif not self._outputs.raw:
             keywords.update(stderr=subprocess.DEVNULL)
-            if self._outputs.display and os.isatty(1):
-                keywords.update(stdout=subprocess.DEVNULL)
         self._monitor, self._ending = self._watch._prepare({}, keywords)
         self._monitor.run.caller = None  # that would be our own code
         child = _Command(keywords, self._monitor, signals)

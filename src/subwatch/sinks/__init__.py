@@ -48,6 +48,8 @@ class Stream(Protocol):
     - ``dropped``, how many records it has dropped so far,
     - ``wants_lines``, False while it would not look at lines: where no stream does, none are made, and
       `Run.tail` still has the last,
+    - ``replaces``, names of streams among `Run.forwarded` that it shows itself in the place where they lead:
+      while they are named, their bytes are not passed on there as well,
     - ``idle()`` and ``due``: about the time ``due`` (`time.monotonic`; None for never) ``idle()`` is called,
       so that something can be said without a next line.
     """
@@ -65,7 +67,14 @@ class Stream(Protocol):
 
 @runtime_checkable
 class Sink(Protocol):
-    """Something that takes the records of runs. It may also have a ``name``, for messages and accounts."""
+    """Something that takes the records of runs.
+
+    Besides these methods a sink may have
+
+    - ``name``, for messages and accounts,
+    - ``standalone()``, which the command line tool calls first: it sets up what an application would have,
+    - ``terminal``, whether it draws on the terminal: the command line tool then has it show stdout as well.
+    """
 
     def open(self, run: Run, /) -> Stream:
         """Return a stream for a child that is about to be started, in the caller's thread and context."""

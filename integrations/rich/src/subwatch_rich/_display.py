@@ -93,6 +93,15 @@ class Display:
         console = self.console
         return console.is_interactive and console.is_terminal and not console.is_dumb_terminal
 
+    def covers(self, fd: int) -> bool:
+        """Whether what is written to a descriptor comes out where the display draws."""
+        if self.console.is_jupyter:  # IPython's kernel shows in the notebook what comes to its descriptors
+            return True
+        try:
+            return os.path.samestat(os.fstat(self.console.file.fileno()), os.fstat(fd))
+        except (OSError, ValueError, AttributeError):  # no file of the system
+            return False
+
     def enter(self, interval: float) -> None:
         """Begin with a child; draw at least every `interval` seconds."""
         with self._changed:

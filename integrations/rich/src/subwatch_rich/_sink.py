@@ -52,8 +52,7 @@ class RichSink:
     panel. Where the output is no terminal (or ``TERM=dumb``) there are lines and ends alone, without colours
     or control codes. All sinks on one console share one display.
 
-    Children whose stderr goes to the same terminal by itself would be seen twice: start them with
-    ``stderr=subprocess.DEVNULL``.
+    A child's stderr that would go to the same place by itself is shown by the display instead, not twice.
 
     Args:
         console: Where; by default rich's own console if that is a terminal, otherwise stderr.
@@ -109,6 +108,11 @@ class RichSink:
             return _Nothing()
         self._display = display_of(self._console or default_console())
         return RichStream(self, self._display, run)
+
+    @property
+    def terminal(self) -> bool:
+        """Whether it draws on a terminal."""
+        return display_of(self._console or default_console()).live
 
     def close(self, timeout: float) -> int:
         """Have everything printed; `timeout` is in seconds. Return how much is not."""

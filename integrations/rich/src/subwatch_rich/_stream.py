@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RichStream"]
 
+_NUMBERS = {"stdout": 1, "stderr": 2}  # descriptors
 _PLAIN_PROGRESS = 10.0  # seconds between progress updates where they are lines like any other
 
 
@@ -39,6 +40,7 @@ class RichStream:
         self.dropped = 0
         self._display = display
         self._live = display.live
+        self._covered = frozenset(name for name in run.forwarded if display.covers(_NUMBERS[name]))
         self._begun = ""  # of a line whose end is not there yet
         self._printed = 0.0
         display.enter(1 / sink.refresh_per_second)
@@ -47,6 +49,11 @@ class RichStream:
     def wants_lines(self) -> bool:
         """Whether there is a row or a scroll for lines to be seen in."""
         return not self._display.gone and (self._live or self.sink.show != "none")
+
+    @property
+    def replaces(self) -> frozenset[str]:
+        """The streams that would come out on the display raw, beside what it makes of them."""
+        return frozenset() if self._display.gone else self._covered
 
     def emit(self, records: Start | Lines | Exit) -> None:
         """Keep what is to be shown; the display's thread does the rest."""
