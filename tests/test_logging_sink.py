@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import time
 import uuid
 
 import pytest
@@ -282,6 +283,38 @@ def test_repetitions_and_floods_are_counted_and_said(log):
 
 
 # -- hold back ----------------------------------------------------------------------------------------
+
+
+def test_notices_do_not_wait_for_the_next_line(log):
+    child = Child(LoggingSink(log, throttle=2))
+    child.say("same\nsame\nsame\nother\nmore\n")
+    assert texts(log) == ["same", "last message repeated 2 times", "other"]
+    assert child.stream.due < time.monotonic()  # these lines were written years ago
+    child.stream.idle()
+    assert texts(log)[3:] == ["1 line dropped in 10 s"]
+    assert child.stream.due is None
+
+
+def test_progress_that_stands_still_is_logged_when_its_time_has_come(log):
+    child = Child(LoggingSink(log))
+    child.say("10%\r20%\r30%\r")
+    assert texts(log) == ["10%"]
+    child.stream.idle()
+    assert texts(log) == ["10%", "30%"]
+    assert child.stream.due is None
+    child.end()
+    assert texts(log) == ["10%", "30%"]
+
+
+def test_a_line_that_might_go_on_is_logged_while_the_child_is_silent(log):
+    script = "echo 'ERROR: no room' >&2; sleep 4"
+    watch = subwatch.Watch(sinks=[LoggingSink(log, group=True)])
+    with watch.Popen(["sh", "-c", script], stderr=subprocess.DEVNULL):
+        begin = time.monotonic()
+        while not texts(log):
+            assert time.monotonic() - begin < 3.5
+            time.sleep(0.05)
+        assert time.monotonic() - begin > 1.5
 
 
 def test_after_a_success_warnings_were_nothing(log):

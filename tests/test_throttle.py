@@ -179,3 +179,16 @@ def test_holding_is_bounded_and_loses_nothing() -> None:
 
     assert written == [(lines[0], WARNING), (lines[1], WARNING), (lines[2], WARNING)]
     assert hold.outcome(failed=False) == [(lines[3], INFO), (lines[4], INFO)]
+
+
+def test_an_update_kept_back_is_given_out_when_it_is_due() -> None:
+    thinner: ProgressThinner[int] = ProgressThinner(interval=10)
+    assert thinner.feed(1, Progress(fraction=0.1), 100.0) == [1]
+    assert thinner.due is None
+    assert thinner.feed(2, Progress(fraction=0.2), 101.0) == []
+    assert thinner.due == 110
+    assert thinner.release(109.9) == []
+    assert thinner.release(112.0) == [2]
+    assert thinner.due is None
+    assert thinner.feed(3, Progress(fraction=0.3), 113.0) == []
+    assert (thinner.due, thinner.thinned) == (122, 0)

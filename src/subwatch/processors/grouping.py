@@ -57,6 +57,11 @@ class Grouping:
         self._serious = False
 
     @property
+    def due(self) -> float | None:
+        """When a line that comes no longer belongs to the current record, by the clock of `continues`."""
+        return self._time + self._limits[2] if self._lines else None
+
+    @property
     def open(self) -> bool:
         """Whether more lines of the current record are likely to come."""
         return bool(self._inside) or self._serious
@@ -131,6 +136,11 @@ class Grouper(Generic[T]):
     def __init__(self, grouping: Grouping | None = None) -> None:
         self.grouping: Grouping = grouping or Grouping()
         self._group: list[T] = []
+
+    @property
+    def due(self) -> float | None:
+        """When `flush` should be called at the latest, by the clock of `feed`; None when nothing is kept back."""
+        return self.grouping.due if self._group else None
 
     def feed(self, items: Iterable[tuple[T, str, int]], now: float) -> list[list[T]]:
         """Take a batch.

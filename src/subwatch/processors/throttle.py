@@ -118,6 +118,11 @@ class ProgressThinner(Generic[T]):
         self._time = -math.inf
         self._held: list[T] = []
 
+    @property
+    def due(self) -> float | None:
+        """When `release` gives out what is kept back, by the clock of `feed`; None when nothing is."""
+        return self._time + self._interval if self._held else None
+
     def feed(self, item: T, progress: Progress, now: float) -> list[T]:
         """Take the next update.
 
@@ -145,6 +150,13 @@ class ProgressThinner(Generic[T]):
         self.thinned += len(self._held)
         self._held = [item]
         return ready
+
+    def release(self, now: float) -> list[T]:
+        """Give out the latest update if it is `due`: where progress stands still, that is how far it is."""
+        if self.due is None or now < self.due:
+            return []
+        held, self._held, self._time = self._held, [], now
+        return held
 
     def flush(self) -> list[T]:
         """Give out the last update if it is still kept back: at the end of the run."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from subwatch.errors import ConfigError
@@ -41,11 +42,11 @@ class LoggingSink:
             with a lone carriage return: of each phase the first and the last are logged, and between them
             at most one in so many seconds; True logs all of them, False none.
         throttle: Most records in 10 seconds, and repeated lines as "last message repeated N times", said
-            with the next line or at the exit; None logs all.
+            after 10 seconds at the latest; None logs all.
         hold_back: Hold lines of WARNING and above until the outcome is known: after a success they are
             INFO; after a failure they are what they said, and the run's last lines are (again) ERROR.
         group: Log tracebacks, and PostgreSQL's messages with their DETAIL and HINT, as one record. A line
-            that may be the beginning of one waits for the next line, or the exit.
+            that may be the beginning of one waits for the next, 2 seconds at most.
         exit_level: Level of the exit of a child that succeeded.
 
     Raises:
@@ -106,6 +107,17 @@ class _Stream:
     def wants_lines(self) -> bool:
         """Whether anybody would see a line of the highest level now."""
         return self._heard(self._run.ceiling)
+
+    @property
+    def due(self) -> float | None:
+        """When something that waits is to be logged, though no line comes, in monotonic seconds."""
+        at = None if self._stages is None else self._stages.due
+        return None if at is None else time.monotonic() + at - time.time()
+
+    def idle(self) -> None:
+        """Log what has waited long enough."""
+        if self._stages is not None:
+            self._write(self._stages.idle(time.time_ns()))
 
     def emit(self, records: Start | Lines | Exit) -> None:
         if type(records) is Lines:

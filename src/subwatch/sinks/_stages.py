@@ -104,6 +104,24 @@ class Stages:
         now = lines.time_ns / 1e9
         return self._release(self._group(lines.stream, self._thin(lines, heard, now), now), now)
 
+    @property
+    def due(self) -> float | None:
+        """When `idle` has something to write, in seconds since the epoch; None while nothing waits for that."""
+        waiting = (*self._thinners, *(self._groupers or {}).values(), self._throttle)
+        return min((each.due for each in waiting if each is not None and each.due is not None), default=None)
+
+    def idle(self, time_ns: int) -> Iterator[Entry]:
+        """Return what has waited long enough, though no line has come."""
+        now = time_ns / 1e9
+        for thinner in self._thinners:
+            for line in thinner.release(now):
+                yield from self._release(self._group(line.stream, [line], now), now)
+        for grouper in (self._groupers or {}).values():
+            if _is_due(grouper, now):
+                yield from self._release(map(_entry, grouper.flush()), now)
+        if self._throttle is not None and _is_due(self._throttle, now):
+            yield from self._hold_back(self._notices(self._throttle.flush(), time_ns))
+
     def outcome(self, exit: Exit) -> Iterator[Entry]:
         """Learn how it ended; return what to write before the exit record. Late lines are not held back."""
         yield from self.finish(exit.time_ns)
@@ -174,6 +192,10 @@ class Stages:
         grouper: Grouper[Line] = Grouper()
         groups = grouper.feed(((line, line.text, line.level) for line in lines), 0.0)
         return [_entry(group) for group in (*groups, *grouper.flush())]
+
+
+def _is_due(stage: Grouper[Line] | Throttle, now: float) -> bool:
+    return stage.due is not None and stage.due <= now
 
 
 def _entry(lines: list[Line]) -> Entry:
