@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
 import importlib.util
 import socket
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -138,6 +140,32 @@ def silent_server():
     """DSN of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://key@127.0.0.1:{server.getsockname()[1]}/1"
+
+
+@pytest.fixture
+def answering():
+    """DSN of a server that answers each request with a status: ``answering(429)``."""
+    servers = []
+
+    def start(status):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *arguments):
+                pass
+
+        servers.append(server := http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return f"http://key@127.0.0.1:{server.server_port}/1"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.fixture(scope="session")

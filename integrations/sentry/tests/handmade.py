@@ -11,6 +11,9 @@ _ids = itertools.count(1)
 
 
 class _Reader:
+    def __init__(self, fields):
+        self._fields = fields
+
     def levels(self, texts):
         return [WARNING if "warn" in text else INFO for text in texts]
 
@@ -18,7 +21,7 @@ class _Reader:
         return None
 
     def fields(self, lines):
-        return None
+        return self._fields and [self._fields] * len(lines)
 
 
 class Child:
@@ -36,8 +39,9 @@ class Child:
             parent_pid=77,
             raises=raises,
         )
+        self.run._tail = self.last
         self.tail_size = tail
-        self.tail = []
+        self.lines = []
         self.number = 1
         self.pid = 4000 + number
         self.start_ns = time.time_ns()
@@ -48,22 +52,30 @@ class Child:
         self.stream.emit(Start(self.run, self.pid, self.start_ns))
         return self
 
-    def says(self, *texts, stream="stderr", ending="\n", late=False):
+    def says(self, *texts, stream="stderr", ending="\n", late=False, flags=0, fields=None):
         lines = Lines(
             self.run,
             stream,
             self.number,
             time.time_ns(),
             late,
-            _Reader(),
+            _Reader(fields),
             None,
             list(texts),
             [ending] * len(texts),
+            [flags] * len(texts),
         )
         self.number += len(texts)
-        self.tail = (self.tail + list(lines))[-self.tail_size :]
-        self.stream.emit(lines)
+        for line in lines:  # as the core keeps them
+            if self.lines and line.ending == self.lines[-1].ending == "\r":
+                self.lines.pop()
+            self.lines.append(line)
+        if getattr(self.stream, "wants_lines", True):
+            self.stream.emit(lines)
         return self
+
+    def last(self, limit=None):
+        return self.lines[-(self.tail_size if limit is None else limit) :]
 
     def exit(self, returncode=0, *, close=True, reason=None, signal=None, error=None, error_type=None):
         reason = reason or ("spawn_failed" if error else "signaled" if signal else "exited")
@@ -79,11 +91,15 @@ class Child:
             usage=None if error else Usage(0.5, 0.25, 1 << 20),
             lines={"stderr": self.number - 1},
             bytes={"stderr": 1000},
-            tail=tuple(self.tail),
+            tail=tuple(self.last()),
             error=error,
             error_type=error_type,
         )
         self.stream.emit(self.record)
         if close:
-            self.stream.close()
+            self.close()
         return self
+
+    def close(self):
+        self.stream.close()
+        self.run._tail = None

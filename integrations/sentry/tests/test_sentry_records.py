@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import subprocess
 import sys
 import threading
+import tracemalloc
 
 import pytest
 import sentry_sdk
 
 from subwatch.errors import ConfigError
+from subwatch.records import CONTINUED, PARTIAL, TRUNCATED
 from subwatch_sentry import SentrySink
 
 
@@ -61,7 +64,7 @@ def test_event_of_a_failed_child(sentry, child, crumbs):
     ]
     values = event["breadcrumbs"]["values"]
     assert [crumb["level"] for crumb in values] == ["info", "warning", "info"]
-    assert values[2]["data"] == {"program": "backup", "pid": one.pid, "line": 3, "run": one.run.id}
+    assert values[2]["data"] == {"program": "backup", "pid": one.pid, "run": one.run.id}
     assert all(crumb["timestamp"].endswith("Z") for crumb in values)
     assert box.attachments == {"stderr.log": b"starting\nwarning: slow disk\nerror: disk full\n"}
 
@@ -215,26 +218,23 @@ def test_before_breadcrumb_that_raises(sentry, child, crumbs):
 
 
 def test_progress_updates_count_once(sentry, child, crumbs):
-    """Of updates that overwrite each other the last one is enough, and none once a line has followed."""
+    """Of updates that overwrite each other the last one is enough; it stays, for it tells how far the child came."""
     box = sentry()
     one = child(SentrySink()).start().says("begin").says("10%", "20%", ending="\r")
     sentry_sdk.capture_message("middle")
-    one.says("30%", ending="\r").says("done").exit(1)
+    one.says("30%", ending="\r").says("copying").says("40%", ending="\r").says("done").exit(1)
 
     middle, failed = box.events
     assert [message for _, message in crumbs(middle)[1:]] == ["begin", "20%"]
-    assert [message for _, message in crumbs(failed)] == ["begin", "done"]
-    assert box.attachments["stderr.log"] == b"begin\ndone\n"
+    assert [message for _, message in crumbs(failed)] == ["begin", "copying", "40%", "done"]
 
 
 def test_a_flood_of_progress_does_not_wash_the_last_lines_away(sentry, child, crumbs):
     """What was said before thousands of updates is still told."""
     box = sentry()
     one = child(SentrySink(attachment=1000)).start().says("connecting", "copying")
-    before = one.tail
     for number in range(3000):
         one.says(f"{number} of 3000 blocks", ending="\r")
-    one.tail = [*before, *one.tail[-1:]]  # as the core keeps it
     one.exit(1)
 
     assert [message for _, message in crumbs(box.event)] == ["connecting", "copying", "2999 of 3000 blocks"]
@@ -313,16 +313,19 @@ def test_event_dropped_by_before_send_is_left_to_the_exception(sentry, child, ca
     assert len(said) == 1
 
 
-def test_before_send_that_raises(sentry, child):
-    """The SDK drops the event; the sink goes on."""
+def test_before_send_that_raises(sentry, child, caplog):
+    """The SDK drops the event; the sink goes on, and says so once."""
 
     def before_send(event, hint):
         raise RuntimeError("hook")
 
     box = sentry(before_send=before_send)
-    child(SentrySink()).start().exit(1)
+    sink = SentrySink()
+    child(sink).start().exit(1)
+    child(sink).start().exit(1)
 
     assert box.events == []
+    assert [record.name for record in caplog.records] == ["subwatch"]
 
 
 def test_fingerprint(sentry, child, caplog):
@@ -366,6 +369,26 @@ def test_no_breadcrumbs_no_attachment(sentry, child, crumbs):
 
     assert crumbs(box.event) == []
     assert box.attachments == {}
+
+
+def test_structured_and_cut_lines(sentry, child):
+    """Fields of a structured line are in the breadcrumb, bounded, its message in the title; pieces are marked."""
+    box = sentry()
+    fields = {"message": "disk full", "code": 28, "ok": False, **{f"key{n}": "x" * 1000 for n in range(50)}}
+    one = child(SentrySink()).start()
+    one.says("a very", flags=PARTIAL).says(" long line", flags=CONTINUED | TRUNCATED).says(
+        "{...}", fields=fields
+    )
+    one.exit(1)
+
+    first, second, third = [crumb["data"] for crumb in box.event["breadcrumbs"]["values"]]
+    assert first["partial"]
+    assert (second["continued"], second["truncated"]) == (True, True)
+    assert "partial" not in second
+    assert third["fields"]["code"] == 28
+    assert third["fields"]["ok"] is False
+    assert (len(third["fields"]), len(third["fields"]["key0"])) == (10, 200)
+    assert box.event["exception"]["values"][0]["value"] == "backup exited with code 1: disk full"
 
 
 def test_stdout_has_its_own_file(sentry, child):
@@ -578,6 +601,7 @@ def test_two_sentry_sinks_count_as_one(sentry, child):
         ({"breadcrumbs": -1}, "breadcrumbs="),
         ({"breadcrumbs": "many"}, "breadcrumbs="),
         ({"attachment": True}, "attachment="),
+        ({"attachment": 65537}, "from 0 to 65536"),
         ({"fingerprint": "one"}, "['one']"),
         ({"allowed_exit_codes": ["x"]}, "allowed_exit_codes="),
         ({"dsn": "nonsense"}, "dsn="),
@@ -590,13 +614,21 @@ def test_wrong_options(clean_sdk, options, says):
     assert says in str(caught.value)
 
 
-def test_memory_is_bounded(sentry, child):
-    """A child that goes on and on holds no more than the ring, and nothing after its end but breadcrumbs."""
-    sentry()
-    one = child(SentrySink(attachment=10_000)).start()
-    for _ in range(1000):
-        one.says("x" * 999)
-    trail = one.stream._trail
-    assert len(trail._batches) <= 23
-    one.exit(0)
-    assert not trail._batches
+def test_nothing_is_kept_of_the_output(sentry, child):
+    """While a child talks the sink holds nothing; after its end, breadcrumbs, and the files while they are unsent."""
+    box = sentry()
+    sink = SentrySink(breadcrumbs=1)
+    assert not child(sink).stream.wants_lines
+    assert child(SentrySink(logs=True)).stream.wants_lines
+
+    tracemalloc.start()
+    try:
+        begin, _ = tracemalloc.get_traced_memory()
+        for _ in range(100):
+            child(sink).start().says(*(str(number) * 3000 for number in range(20))).exit(1)
+        box.envelopes.clear()
+        gc.collect()
+        end, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert end - begin < 3_000_000  # 6,000,000 would be the output

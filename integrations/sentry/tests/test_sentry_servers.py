@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -99,33 +100,84 @@ def test_spotlight_reads_the_whole_envelope(init, spotlight):
     assert [payload["status"] for kind, _, payload in items if kind == "check_in"] == ["in_progress", "error"]
 
 
-def test_command_line_tool(bugsink):
-    """The tool initialises the SDK by ``dsn=``, sends before it ends, and tells no raw command."""
-    project, dsn = bugsink.project("tool")
+def tool(*arguments, **env):
+    """Run the command line tool, without the SDK's variables of this environment."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SENTRY_")}
+    command = [sys.executable, "-m", "subwatch", "run", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env={**clean, **env}, timeout=60)
+
+
+@pytest.mark.parametrize("by", ["option", "environment"])
+def test_command_line_tool(bugsink, by):
+    """The tool initialises the SDK, sends before it ends, and tells no raw command."""
+    project, dsn = bugsink.project(f"tool-{by}")
     secret = "-".join(["s3cr3t", "Zz9", "42"])
     child = ["/bin/sh", "-c", "echo error: disk full >&2; exit 3", f"--password={secret}"]
-    command = [sys.executable, "-m", "subwatch", "run", "--sink", f"sentry:dsn={dsn}", "--", *child]
-    done = subprocess.run(command, capture_output=True, text=True)
+    if by == "option":
+        done = tool("--sink", f"sentry:dsn={dsn}", "--", *child)
+    else:
+        done = tool("--sink", "sentry", "--", *child, SENTRY_DSN=dsn, SENTRY_ENVIRONMENT="night")
 
     assert (done.returncode, done.stderr) == (3, "error: disk full\n")
     (event,) = bugsink.wait(project)
     assert event["exception"]["values"][0]["value"] == "sh exited with code 3: error: disk full"
+    assert event["environment"] == ("production" if by == "option" else "night")
     assert secret not in str(event)
 
 
+def test_command_line_tool_sends_whole_envelopes(spotlight):
+    """Attachment, check-ins and logs leave the tool as well before it ends; so does a command that is not there."""
+    spotlight.clear()
+    child = ["/bin/sh", "-c", "echo copying >&2; exit 3"]
+    tool("--sink", "sentry:monitor=nightly,logs=true", "--", *child, SENTRY_DSN=spotlight.dsn)
+    done = tool("--sink", "sentry", "--", "/no/such/program", SENTRY_DSN=spotlight.dsn)
+
+    assert done.returncode == 127
+    items = spotlight.wait({"event", "attachment", "log", "check_in"})
+    values = [payload["exception"]["values"][0]["value"] for kind, _, payload in items if kind == "event"]
+    assert values[0] == "sh exited with code 3: copying"
+    assert values[1].startswith("program could not be started (FileNotFoundError)")
+    assert [payload["status"] for kind, _, payload in items if kind == "check_in"] == ["in_progress", "error"]
+
+
+def test_command_line_tool_without_a_dsn():
+    """It says once that nothing is sent; the command runs all the same."""
+    done = tool("--sink", "sentry", "--", "/bin/sh", "-c", "exit 3")
+
+    assert done.returncode == 3
+    assert done.stderr.count("SENTRY_DSN") == 1
+
+
+def test_command_line_tool_with_a_wrong_dsn():
+    """A DSN that is none is a fault of the call: it says what one looks like, and starts nothing."""
+    done = tool("--sink", "sentry", "--", "echo", "started", SENTRY_DSN="nonsense")
+
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "SENTRY_DSN of the sentry sink is no DSN" in done.stderr
+    assert "https://KEY@HOST/PROJECT" in done.stderr
+
+
 def test_command_line_tool_and_a_server_that_hangs(silent_server):
-    """The flush at its end has a deadline."""
-    command = [sys.executable, "-m", "subwatch", "run", "--flush-timeout", "0.5", "--sink"]
+    """The flush at its end has a deadline, nothing is waited for after that, and the loss is said."""
     begin = time.monotonic()
     child = ["/bin/sh", "-c", "echo why >&2; exit 3"]
-    done = subprocess.run(
-        [*command, f"sentry:dsn={silent_server}", "--", *child], capture_output=True, text=True
-    )
+    quick = tool("--sink", "sentry", "--", "true", SENTRY_DSN=silent_server)
+    middle = time.monotonic()
+    done = tool("--flush-timeout", "1", "--sink", "sentry", "--", *child, SENTRY_DSN=silent_server)
 
-    print(done.stderr)
+    assert quick.stderr == ""
     assert done.returncode == 3
-    assert "Sentry is attempting" not in done.stderr
-    assert time.monotonic() - begin < 6
+    assert done.stderr == "why\nsubwatch: 1 record did not reach sentry\n"
+    assert time.monotonic() - middle < 2 * (middle - begin) + 1.5
+
+
+def test_command_line_tool_and_a_server_that_refuses():
+    """The loss is said, and why."""
+    done = tool("--sink", "sentry", "--", "/bin/sh", "-c", "exit 3", SENTRY_DSN="http://key@127.0.0.1:9/1")
+
+    assert done.returncode == 3
+    assert "network_error" in done.stderr
+    assert "1 record did not reach sentry" in done.stderr
 
 
 def test_server_that_hangs(init, silent_server):
@@ -133,18 +185,38 @@ def test_server_that_hangs(init, silent_server):
     init(silent_server)
     sink = SentrySink()
     begin = time.monotonic()
-    done = subwatch.run(["/bin/sh", "-c", "exit 7"], sinks=[sink])
-    assert done.returncode == 7
+    for _ in range(3):
+        done = subwatch.run(["/bin/sh", "-c", "exit 7"], sinks=[sink])
+        assert done.returncode == 7
     assert time.monotonic() - begin < 1.5
 
     begin = time.monotonic()
-    assert sink.close(0.5) >= 1
+    assert sink.close(0.5) == 3
     assert time.monotonic() - begin < 1.5
 
 
-def test_server_that_refuses(init):
-    """Nobody listens: the SDK gives up at once, the child knows nothing of it."""
+def test_server_that_refuses(init, caplog):
+    """Nobody listens: the child knows nothing of it; the loss is counted, and said once."""
     init("http://key@127.0.0.1:9/1")
-    sink = SentrySink()
-    assert subwatch.run(["/bin/sh", "-c", "exit 7"], sinks=[sink]).returncode == 7
+    sink = SentrySink(logs=True, monitor="nightly")
+    for _ in range(2):
+        done = subwatch.run(["/bin/sh", "-c", "echo a >&2; echo b >&2; exit 7"], sinks=[sink], stderr=-3)
+        assert done.returncode == 7
+    assert sink.close(5.0) == 2 + 2 * 2 + 2 * 2  # errors, lines, check-ins
     assert sink.close(5.0) == 0
+
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "subwatch"]
+    assert "network_error" in said
+
+
+@pytest.mark.parametrize("status", [429, 413, 500])
+def test_server_that_answers_with_an_error(init, answering, caplog, status):
+    """What a server did not take is said; it is counted, but for what the server has counted itself (429)."""
+    init(answering(status))
+    sink = SentrySink()
+    subwatch.run(["/bin/sh", "-c", "exit 7"], sinks=[sink])
+
+    assert sink.close(5.0) == (0 if status == 429 else 1)
+    assert [record.name for record in caplog.records if "not delivered" in record.getMessage()] == [
+        "subwatch"
+    ]

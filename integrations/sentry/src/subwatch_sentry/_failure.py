@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ._limits import bounded, clean_tags, clip, when
 
 if TYPE_CHECKING:
-    from subwatch.records import Exit, Run
+    from subwatch.records import Exit, Line, Run
 
 __all__ = ["command", "context", "error_event", "fingerprint", "tags", "title"]
 
@@ -31,9 +31,13 @@ def outcome(exit: Exit) -> str:
 def title(exit: Exit) -> str:
     """Return what happened and why, as far as the child's last line tells; never the command."""
     text = f"{exit.run.program} {exit.outcome}"
-    last = next((line.text.strip() for line in reversed(exit.tail) if line.text.strip()), None)
-    why = exit.error or last
+    why = exit.error or next(filter(None, map(_said, reversed(exit.tail))), None)
     return clip(f"{text}: {why}" if why else text, 500)
+
+
+def _said(line: Line) -> str:
+    fields = line.fields or {}
+    return str(fields.get("message") or fields.get("msg") or line.text).strip()
 
 
 def fingerprint(exit: Exit) -> list[str]:
@@ -73,7 +77,7 @@ def context(exit: Exit) -> dict[str, Any]:
         "error_type": exit.error_type,
         "started": when(exit.start_ns).isoformat(),
         "duration": exit.duration,
-        "lines": dict(exit.lines),
+        "lines": {stream: count for stream, count in exit.lines.items() if count},  # 0: nobody has counted
         "bytes": dict(exit.bytes),
         "dropped": dict(exit.dropped),
         "truncated": exit.truncated,

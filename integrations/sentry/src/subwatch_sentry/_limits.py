@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from subwatch.records import CRITICAL, DEBUG, ERROR, INFO, WARNING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Any
 
-__all__ = ["LEVELS", "MESSAGE", "bounded", "clean_tags", "clip", "when"]
+__all__ = ["LEVELS", "MESSAGE", "bounded", "clean_tags", "clip", "clipped_fields", "when"]
 
 LEVELS = {DEBUG: "debug", INFO: "info", WARNING: "warning", ERROR: "error", CRITICAL: "fatal"}
 #: Characters of a breadcrumb's message; Relay takes 8192, but twenty of them must not fill the event.
@@ -49,6 +51,14 @@ def bounded(texts: Iterable[str], each: int, total: int) -> list[str]:
             return [*kept, f"… and {len(texts) - len(kept)} more"]
         kept.append(clip(text, each))
     return kept
+
+
+def clipped_fields(fields: Mapping[str, Any], most: int = 10) -> dict[str, Any]:
+    """Return the first fields of a structured line, flat and short; the SDK keeps ten of a breadcrumb's data."""
+    return {
+        clip(name, 100): value if isinstance(value, bool | int | float) else clip(str(value), 200)
+        for name, value in islice(fields.items(), most)
+    }
 
 
 def clean_tags(tags: Mapping[str, object]) -> dict[str, str]:

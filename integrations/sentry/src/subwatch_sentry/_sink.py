@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import sentry_sdk
 from sentry_sdk.integrations.argv import ArgvIntegration
 from sentry_sdk.integrations.atexit import AtexitIntegration
-from sentry_sdk.utils import BadDsn
+from sentry_sdk.utils import BadDsn, Dsn
 
 from subwatch.errors import ConfigError
 
 from . import _registry
+from ._delivery import Losses
 from ._quiet import RunFilter, filter_logging
 from ._stream import SentryStream
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sentry_sdk.client import BaseClient
+    from sentry_sdk.integrations import Integration
 
     from subwatch.records import Exit, Lines, Run, Start
     from subwatch.sinks import Stream
@@ -29,12 +32,14 @@ if TYPE_CHECKING:
 __all__ = ["NOTHING", "SentrySink"]
 
 _MODES = ("auto", "event", "enrich")
+_KEPT = 64 * 1024  # bytes of a child's output that the core keeps
 
 
 class _Nothing:
     """The stream of runs that are none of Sentry's business."""
 
     env: Mapping[str, str | None] = {}
+    wants_lines = False
 
     def emit(self, records: Start | Lines | Exit) -> None:
         pass
@@ -59,7 +64,8 @@ class SentrySink:
         fingerprint: What groups failures into issues: strings, or a function of the `Exit` that returns some.
             Default: the program and the way it ended. ``["{{ default }}"]`` for Sentry's own grouping.
         allowed_exit_codes: Exit codes, besides 0, that are no failure.
-        attachment: Size in bytes of the end of the output that is attached to the error; 0 for none.
+        attachment: Size in bytes of the end of the output that is attached to the error: at most 65536, which
+            is what is kept; 0 for none.
         frame_details: Keep local variables and source lines in the stack frames of exceptions that a failed
             child raised. They hold commands and environments as the application has them, secrets included.
         spans: Make a span ``op=subprocess`` per child under the current transaction.
@@ -67,8 +73,8 @@ class SentrySink:
         logs: Send each line as a Sentry log as well.
         monitor: Slug of a cron monitor that each run checks in to.
         monitor_config: What creates or updates that monitor, as the SDK's ``monitor_config``.
-        dsn: Initialise the SDK with this DSN unless the application has done so: for programs without an
-            ``init()`` of their own, such as the command line tool.
+        dsn: Initialise the SDK with this DSN, with the first run, unless the application has done so: for
+            programs without an ``init()`` of their own.
 
     Raises:
         ConfigError: An option has a wrong value.
@@ -83,7 +89,7 @@ class SentrySink:
         mode: str = "auto",
         fingerprint: Callable[[Exit], Sequence[str]] | Sequence[str] | None = None,
         allowed_exit_codes: Iterable[int] = (),
-        attachment: int = 64 * 1024,
+        attachment: int = _KEPT,
         frame_details: bool = False,
         spans: bool = True,
         propagate: bool = True,
@@ -99,7 +105,7 @@ class SentrySink:
                 f"fingerprint= is a list of strings or a function, not one string; write [{fingerprint!r}]"
             )
         self.breadcrumbs: int = _count("breadcrumbs", breadcrumbs)
-        self.attachment: int = _count("attachment", attachment)
+        self.attachment: int = _count("attachment", attachment, most=_KEPT)
         self.mode = mode
         self.fingerprint = fingerprint
         self.allowed_exit_codes: frozenset[int] = _codes(allowed_exit_codes)
@@ -109,14 +115,30 @@ class SentrySink:
         self.logs = logs
         self.monitor = monitor
         self.monitor_config: Any = monitor_config
-        self.keeps_lines: bool = bool(self.breadcrumbs or self.attachment)
-        self.used: BaseClient | None = None
+        self.dsn = None if dsn is None else _checked("dsn=", dsn)
+        self._used: BaseClient | None = None
         self._said: set[str] = set()
-        if dsn is not None and not sentry_sdk.get_client().is_active():
-            _initialise(dsn)
+
+    def standalone(self) -> None:
+        """Initialise the SDK for a program that has no ``init()`` and closes its sinks: the command line tool.
+
+        The DSN is `dsn`, or else the environment's ``SENTRY_DSN``. Without any that is said once, and nothing
+        else happens. The end of the process sends nothing: `close` does.
+
+        Raises:
+            ConfigError: ``SENTRY_DSN`` is no DSN.
+        """
+        dsn = self.dsn or os.environ.get("SENTRY_DSN")
+        if dsn:
+            self.dsn = _checked("SENTRY_DSN", dsn)
+            _initialise(self.dsn, AtexitIntegration)
+        elif not sentry_sdk.get_client().is_active():
+            self.say("nothing is sent: set SENTRY_DSN, or write --sink sentry:dsn=https://KEY@HOST/PROJECT")
 
     def open(self, run: Run) -> Stream:
         """Open the stream of a run, in the caller's context."""
+        if self.dsn is not None:
+            _initialise(self.dsn)
         client = sentry_sdk.get_client()
         if not client.is_active() or _registry.find(run.id) is not None:
             return NOTHING
@@ -132,6 +154,13 @@ class SentrySink:
         # a caller that interrupts or cancels knows why the child ended
         return not exit.run.raises and exit.reason not in ("interrupted", "cancelled")
 
+    def uses(self, client: BaseClient) -> None:
+        """Take note that a client is given something to send."""
+        self._used = client
+        losses = Losses.of(client)
+        if self.monitor is not None:
+            losses.monitors.add(self.monitor)
+
     def close(self, timeout: float) -> int:
         """Wait until what the sink gave to the SDK is sent.
 
@@ -139,15 +168,19 @@ class SentrySink:
             timeout: Seconds to wait at most.
 
         Returns:
-            How many envelopes were still waiting when the time was over.
+            How many errors, check-ins and logs of children the SDK has lost, and envelopes that it has not
+            sent yet.
         """
-        client, self.used = self.used, None
+        client, self._used = self._used, None
         if client is None:
             return 0
-        pending: list[int] = []
-        end = time.monotonic() + timeout
-        client.flush(timeout=timeout, callback=lambda count, _: pending.append(count))
-        return sum(pending) if time.monotonic() >= end else 0
+        deadline = time.monotonic() + timeout
+        client.flush(timeout=timeout)
+        waiting: list[int] = []
+        if time.monotonic() >= deadline:  # only then something may wait still; a callback tells what
+            client.flush(timeout=0.001, callback=lambda count, _: waiting.append(count))
+        # each flush queues a report of the SDK's own behind the rest
+        return max(0, sum(waiting) - 2) + Losses.of(client).take()
 
     def say(self, message: str, *args: object) -> None:
         """Report something once on the logger ``subwatch``."""
@@ -169,25 +202,27 @@ _crumbs = _doubles(lambda sink: sink.breadcrumbs > 0)
 _logs = _doubles(lambda sink: sink.logs)
 
 
-def _initialise(dsn: str) -> None:
+def _checked(name: str, dsn: str) -> str:
     try:
-        sentry_sdk.init(
-            dsn=dsn,
-            # the command line holds the child's arguments, and so do frames of the tool
-            include_local_variables=False,
-            disabled_integrations=[ArgvIntegration],
-            # stderr is the child's: nothing is said there at the end
-            integrations=[AtexitIntegration(callback=lambda *_: None)],
-        )
+        Dsn(dsn)
     except BadDsn as error:
         raise ConfigError(
-            f"dsn= of the sentry sink is no DSN ({error}); it looks like https://KEY@HOST/PROJECT"
+            f"{name} of the sentry sink is no DSN ({error}); it looks like https://KEY@HOST/PROJECT"
         ) from error
+    return dsn
 
 
-def _count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ConfigError(f"{name}= of the sentry sink is a number from 0, not {value!r}")
+def _initialise(dsn: str, *without: type[Integration]) -> None:
+    """Initialise the SDK unless that has been done; nothing tells of the command line or of variables."""
+    if not sentry_sdk.get_client().is_active():
+        disabled: list[type[Integration]] = [ArgvIntegration, *without]
+        sentry_sdk.init(dsn=dsn, include_local_variables=False, disabled_integrations=disabled)
+
+
+def _count(name: str, value: Any, most: int | None = None) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= (most or value):
+        limits = "from 0" if most is None else f"from 0 to {most}"
+        raise ConfigError(f"{name}= of the sentry sink is a number {limits}, not {value!r}")
     return value
 
 

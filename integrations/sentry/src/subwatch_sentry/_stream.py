@@ -47,9 +47,10 @@ class SentryStream:
         self.isolation = sentry_sdk.get_isolation_scope()
         self._current = sentry_sdk.get_current_scope()
         self._client = client
-        self._trail = Trail(sink.breadcrumbs, sink.attachment)
+        self.wants_lines = sink.logs  # the last lines are asked of the core, which costs nothing per line
+        self._trail = Trail(run, sink.breadcrumbs)
         self._pid: int | None = None
-        self._exit: Exit | None = None
+        self._end: dict[str, Any] = {}  # not the exit record, whose lines may be long
         self._start_ns = 0
         self._check_in: str | None = None
         self._logged = 0
@@ -66,8 +67,6 @@ class SentryStream:
     def emit(self, records: Start | Lines | Exit) -> None:
         """Take a batch."""
         if type(records) is Lines:
-            if self.sink.keeps_lines:
-                self._trail.add(records)
             if self.sink.logs:
                 self._log(records)
         elif type(records) is Start:
@@ -79,7 +78,7 @@ class SentryStream:
         """End the run: keep its last breadcrumbs, let go of everything else."""
         self._speak()
         self.crumbs(self._client.options, with_command=False)
-        self._trail.release()
+        self._trail.close()
         self._span = None
         self.ended = True
         self._current = self.isolation  # the other one may hold a transaction with all of its spans
@@ -97,28 +96,27 @@ class SentryStream:
 
     def _exited(self, exit: Exit) -> None:
         self._speak()
-        self._exit = exit
+        self._end = {"exit_code": exit.returncode, "outcome": exit.outcome, "duration": exit.duration}
         self._start_ns = self._start_ns or exit.start_ns
-        self._trail.end(exit.tail)
         failed = exit.failed and exit.returncode not in self.sink.allowed_exit_codes
         if self._span is not None:
             self._span.finish(exit, failed=failed)
         if self.sink.monitor is not None:
             self._checks_in("error" if failed else "ok", exit.duration)
         if failed:
-            self.attachments = self._trail.attachments()
+            self.attachments = self._trail.attachments(self.sink.attachment) if self.sink.attachment else []
             if self.sink.captures(exit):
                 self._capture(exit)
 
     def _checks_in(self, status: str, duration: float | None = None) -> str | None:
-        self.sink.used = self._client
+        self.sink.uses(self._client)
         with self._scopes():
             return capture_checkin(
                 self.sink.monitor, self._check_in, status, duration, self.sink.monitor_config
             )
 
     def _capture(self, exit: Exit) -> None:
-        self.sink.used = self._client
+        self.sink.uses(self._client)
         event = error_event(exit)
         event["fingerprint"] = self.fingerprint(exit)
         if self._span is not None and not self._span.streamed:
@@ -126,7 +124,9 @@ class SentryStream:
         hint = {_registry.HINT: exit, "attachments": list(self.attachments)}
         with self._scopes():
             self.sent = sentry_sdk.capture_event(event, hint) is not None  # type: ignore[arg-type]
-        if not self.sent:
+        if self.sent:
+            self.attachments = []
+        else:
             self.sink.say("an error was not taken (before_send, sampling or an event processor)")
 
     def _log(self, lines: Lines) -> None:
@@ -137,6 +137,7 @@ class SentryStream:
             "process.pid": self._pid,
         }
         client: Any = self._client
+        self.sink.uses(client)
         columns = zip(lines.texts, lines.levels, lines.numbers, lines.times, strict=True)
         with self._scopes():
             for text, level, number, time_ns in columns:
@@ -149,7 +150,6 @@ class SentryStream:
                 self._logged += 1
                 if self._logged % _LOG_BATCH == 0 and client.log_batcher is not None:
                     client.log_batcher.flush()  # its own thread is late in a flood and drops
-        self.sink.used = self._client
 
     # -- for events -----------------------------------------------------------------------------------
 
@@ -169,13 +169,7 @@ class SentryStream:
         crumbs = self._trail.crumbs(self._pid, options) if self.sink.breadcrumbs else []
         if not with_command or not self._start_ns or not self.sink.breadcrumbs:
             return crumbs
-        data: dict[str, Any] = {"program": clip(self.run.program, 200), "pid": self._pid, "run": self.run.id}
-        if self._exit is not None:
-            data |= {
-                "exit_code": self._exit.returncode,
-                "outcome": self._exit.outcome,
-                "duration": self._exit.duration,
-            }
+        data = {"program": clip(self.run.program, 200), "pid": self._pid, "run": self.run.id, **self._end}
         first = {
             "type": "subprocess",
             "category": "subprocess",

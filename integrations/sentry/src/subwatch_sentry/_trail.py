@@ -1,58 +1,36 @@
-"""What a child said last, at the price of keeping a reference to the batches that hold it."""
+"""What a child said last. The core keeps it; it is asked for when an event is captured and when the run ends."""
 
 from __future__ import annotations
 
-from collections import deque
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sentry_sdk.attachments import Attachment
 from sentry_sdk.utils import capture_internal_exceptions
 
-from ._limits import LEVELS, MESSAGE, clip, when
+from ._limits import LEVELS, MESSAGE, clip, clipped_fields, when
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from subwatch.records import Line, Lines
+    from subwatch.records import Line, Run
 
 __all__ = ["Trail"]
 
+_BACK = 4  # times as many lines are looked at as are wanted, for those that are progress do not count
+_MARKS = ("late", "partial", "truncated", "continued")
+
 
 class Trail:
-    """A ring of batches; a line is looked at only when an event is sent or the run ends.
+    """The last lines of a run as breadcrumbs and as files, which cost nothing while nobody looks.
 
     Args:
-        count: How many last lines become breadcrumbs.
-        size: Bytes of output that an attachment may have.
+        run: The run.
+        count: How many lines become breadcrumbs.
     """
 
-    __slots__ = ("_batches", "_count", "_crumbs", "_held", "_lines", "_size", "_tail")
-
-    def __init__(self, count: int, size: int) -> None:
+    def __init__(self, run: Run, count: int) -> None:
+        self._run = run
         self._count = count
-        self._size = size
-        self._held = 0  # bytes in the ring
-        self._lines = 0  # lines in the ring, without the newest batch
-        self._batches: deque[Lines] = deque()
-        self._tail: Sequence[Line] = ()
-        self._crumbs: dict[int, dict[str, Any] | None] = {}
-
-    def add(self, lines: Lines) -> None:
-        """Take the next batch, and let go of those that are not needed any more."""
-        batches = self._batches
-        if batches:  # lines of the newest are counted later: the core has done it by then
-            self._lines += len(batches[-1])
-        batches.append(lines)
-        self._held += lines.size
-        while self._held - batches[0].size >= self._size and self._lines - len(batches[0]) >= self._count:
-            first = batches.popleft()
-            self._held -= first.size
-            self._lines -= len(first)
-
-    def end(self, tail: Sequence[Line]) -> None:
-        """Take the last lines that the core has kept: a ring full of progress updates has less."""
-        self._tail = tail
+        self._closed = False
+        self._crumbs: dict[int, dict[str, Any] | None] = {}  # by time, which is different for each line
 
     def crumbs(self, pid: int | None, options: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the last lines as breadcrumbs, oldest first.
@@ -61,24 +39,23 @@ class Trail:
             pid: Process id of the child.
             options: Options of the SDK's client; its ``before_breadcrumb`` sees each line once.
         """
-        if self._batches or self._tail:
+        if not self._closed and (lines := self._last()):
             before = options.get("before_breadcrumb")
-            lines = list(islice((line for line in self._newest() if line.text.strip()), self._count))
             known, crumbs = self._crumbs, {}
-            for line in reversed(lines):
-                number = line.number
-                crumbs[number] = known[number] if number in known else _crumb(line, pid, before)
+            for line in lines:
+                time = line.time_ns
+                crumbs[time] = known[time] if time in known else _crumb(line, pid, before)
             self._crumbs = crumbs
         return [crumb for crumb in self._crumbs.values() if crumb is not None]
 
-    def attachments(self) -> list[Attachment]:
-        """Return the end of each watched stream as a text file, within `size` bytes."""
-        left = self._size
+    def attachments(self, size: int) -> list[Attachment]:
+        """Return the end of each watched stream as a text file, within `size` bytes in all."""
+        left = size
         streams: dict[str, list[bytes]] = {}
-        for line in self._newest() if left else ():
-            data = line.text.encode("utf-8", "backslashreplace")[-left:] + b"\n"
+        for line in reversed(self._run.tail(size)):  # a line has a byte at least
+            data = line.text.encode("utf-8", "backslashreplace") + b"\n"
+            streams.setdefault(line.stream, []).append(data[-left:])
             left -= len(data)
-            streams.setdefault(line.stream, []).append(data)
             if left <= 0:
                 break
         return [
@@ -86,27 +63,32 @@ class Trail:
             for stream, data in sorted(streams.items())
         ]
 
-    def release(self) -> None:
-        """Let go of the output; the breadcrumbs made so far are what stays."""
-        self._batches.clear()
-        self._tail = ()
+    def close(self) -> None:
+        """The core lets go of the output; the breadcrumbs made so far are what stays."""
+        self._closed = True
 
-    def _newest(self) -> Iterator[Line]:
-        """Lines from the newest back; a progress update only if nothing came after it."""
-        newest, first = True, 0
-        for batch in reversed(list(self._batches)):
-            endings, first = batch.endings, batch.first
-            for index in range(len(endings) - 1, -1, -1):
-                if newest or endings[index] != "\r":
-                    newest = False
-                    yield batch[index]
-        yield from (line for line in reversed(self._tail) if line.number < first)
+    def _last(self) -> list[Line]:
+        """The last lines that say something; of a program's progress only the newest."""
+        kept: list[Line] = []
+        progress: set[tuple[str, str]] = set()
+        for line in reversed(self._run.tail(self._count * _BACK)):
+            if line.progress is not None or line.ending == "\r":
+                reader = (line.stream, "" if line.progress is None else line.progress.recognizer)
+                if reader in progress:
+                    continue
+                progress.add(reader)
+            if line.text.strip():
+                kept.append(line)
+                if len(kept) == self._count:
+                    break
+        return kept[::-1]
 
 
 def _crumb(line: Line, pid: int | None, before: Any) -> dict[str, Any] | None:
-    data = {"program": clip(line.run.program, 200), "pid": pid, "line": line.number, "run": line.run.id}
-    if line.late:
-        data["late"] = True
+    data: dict[str, Any] = {"program": clip(line.run.program, 200), "pid": pid, "run": line.run.id}
+    data |= {mark: True for mark in _MARKS if getattr(line, mark)}
+    if line.fields:
+        data["fields"] = clipped_fields(line.fields)
     crumb: dict[str, Any] | None = {
         "type": "default",
         "category": f"subprocess.{line.stream}",
