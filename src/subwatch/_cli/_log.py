@@ -8,6 +8,7 @@ import os
 import sys
 
 from ..errors import ConfigError
+from ..sinks._files import open_private
 from ._say import MARK
 
 TYPE_CHECKING = False
@@ -92,10 +93,6 @@ class _File(logging.handlers.WatchedFileHandler):
     """A log file that only its owner reads, and that logrotate may move away."""
 
     def _open(self) -> TextIOWrapper:
-        def opener(path: str, flags: int) -> int:
-            return os.open(path, flags, 0o600)
-
-        file: Any = open(  # noqa: SIM115 - logging closes it
-            self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=opener
-        )
+        fd = open_private(self.baseFilename)
+        file: Any = open(fd, self.mode, encoding=self.encoding, errors=self.errors)  # noqa: SIM115 - logging closes it
         return file  # type: ignore[no-any-return]

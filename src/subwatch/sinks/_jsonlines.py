@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import threading
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from ..records import LEVEL_NAMES, Exit, Lines, Start
+from ._files import open_private
 
 if TYPE_CHECKING:
     from io import FileIO
@@ -19,12 +20,17 @@ if TYPE_CHECKING:
 
 __all__ = ["JsonLinesSink", "as_dict"]
 
+# What JSON may hold as it is, though a terminal acts on it: controls beyond ASCII, line separators, marks that
+# turn the direction of writing. Written as escapes it is the same JSON.
+_UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
 
 class JsonLinesSink:
     """Writes each record as one JSON object on a line of its own, flushed per batch.
 
     Args:
-        path: File to append to, created with mode 0600; ``"-"`` is stderr.
+        path: File to append to, created with mode 0600; ``"-"`` is stderr. What another user has put into a
+            folder where everybody may write, such as /tmp, is refused.
         file: An open text file instead; it stays open.
 
     Raises:
@@ -46,8 +52,7 @@ class JsonLinesSink:
 
             self._file = sys.stderr
         else:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            self._raw = open(fd, "ab", buffering=0)  # noqa: SIM115 - closed in close
+            self._raw = open(open_private(path), "ab", buffering=0)  # noqa: SIM115 - closed in close
         self._lock = threading.Lock()
 
     def open(self, run: Run, /) -> JsonLinesSink:  # noqa: ARG002
@@ -57,6 +62,8 @@ class JsonLinesSink:
     def emit(self, records: Start | Lines | Exit) -> None:
         """Write the records of a batch, in one piece."""
         text = "".join(json.dumps(as_dict(record), ensure_ascii=False) + "\n" for record in records)
+        if not text.isascii() or "\x7f" in text:
+            text = _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
         data = text.encode("utf-8", "backslashreplace")  # of a lone surrogate this makes its JSON escape
         with self._lock:
             if self._file is not None:
