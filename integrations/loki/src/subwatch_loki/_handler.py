@@ -2,99 +2,134 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+import threading
+from typing import TYPE_CHECKING, Any, cast
 
+import logging_loki  # type: ignore[import-untyped]
 from logging_loki.emitter import LokiEmitterV1  # type: ignore[import-untyped]
 
 from subwatch_loki._labels import metadata
 from subwatch_loki._sender import sending
-from subwatch_loki._shipper import Shipper
 from subwatch_loki._sink import LokiSink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import TypeAlias
 
     from subwatch.records import Run
+    from subwatch_loki._shipper import Shipper
 
-    class Base(logging.Handler):
-        """What there is to know of python-logging-loki's handler, which has no types."""
-
-        emitter: Any
-
-        def __init__(self, url: str, *, version: str) -> None: ...
-else:
-    from logging_loki import LokiHandler as Base
+    Origin: TypeAlias = "tuple[str, str, str, int, str | None, int | None, str | None]"
+    Entry: TypeAlias = "tuple[int, str, Origin, dict[Any, Any] | None]"  # time, text, origin, tags
 
 __all__ = ["LokiHandler"]
 
+# Bytes of records that the queue takes as one, and what a record costs besides its text.
+FULL, OVERHEAD = 64 * 1024, 200
 
-class _Entry:
-    """A formatted log record in the queue; `size` lets the queue bound and drop it like a batch of lines."""
 
-    __slots__ = ("pairs", "size", "text", "time_ns")
+class _Records:
+    """Formatted log records that are one batch to the queue; it grows until it is full, or taken, or counted.
 
-    def __init__(self, time_ns: int, text: str, pairs: list[tuple[str, object]]) -> None:
-        self.time_ns = time_ns
-        self.text = text
-        self.pairs = pairs
-        self.size = len(text)
+    Args:
+        size: Bytes that it may hold.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._left = size
+        self._entries: list[Entry] = []
+        self._lock = threading.Lock()
+
+    def add(self, entry: Entry) -> bool:
+        """Take a record; False when no more may come."""
+        with self._lock:
+            if self._left > 0:
+                self._left -= len(entry[1]) + OVERHEAD
+                self._entries.append(entry)
+                return True
+            return False
+
+    def take(self) -> list[Entry]:
+        """The records; no more may come."""
+        with self._lock:
+            self._left = 0
+        return self._entries
 
     def __len__(self) -> int:
-        return 1
+        return len(self.take())
 
 
-class _Stream:
+class _LogStream:
     """Log records on their way to Loki."""
 
-    def __init__(self, shipper: Shipper) -> None:
+    def __init__(self, shipper: Shipper, run: Run) -> None:  # noqa: ARG002 - there is none
         self._shipper = shipper
+        self._known = functools.lru_cache(1024)(self._metadata)
         self.dropped = 0
 
-    def emit(self, entry: _Entry) -> None:
-        pairs = metadata((*entry.pairs, *self._shipper.surplus.items()))
-        self._shipper.one(self, entry.time_ns, entry.text, pairs)
+    def emit(self, records: _Records) -> None:
+        entries = [
+            (time_ns, text, self._metadata(origin, tags) if tags else self._known(origin))
+            for time_ns, text, origin, tags in records.take()
+        ]
+        self._shipper.entries(self, entries)
+
+    def _metadata(self, origin: Origin, tags: Mapping[Any, Any] | None = None) -> str:
+        level, name, path, line, function, process, thread = origin
+        pairs: dict[str, object] = {
+            "level": level.lower(),
+            LokiEmitterV1.logger_tag: name,
+            "caller": f"{path}:{line} {function}",
+            "pid": process,
+            "thread": thread,
+        }
+        return metadata((*pairs.items(), *(tags or {}).items(), *self._shipper.surplus.items()))
 
     def flush(self, timeout: float) -> int:
-        self._shipper.seal()
-        return self._shipper.sender.outbox.flush(self, timeout)
+        return self._shipper.flush(self, timeout)
 
     def close(self) -> None:
         pass
 
 
-class _LogShipper(Shipper):
-    def open(self, run: Run) -> Any:  # noqa: ARG002 - there is none
-        return _Stream(self)
-
-
 class _LogSink(LokiSink):
-    shipper_class = _LogShipper
+    make_stream = _LogStream  # type: ignore[assignment]
 
 
 class _QueueEmitter(LokiEmitterV1):  # type: ignore[misc]
     """The plug of python-logging-loki's handler: hands each record to the queue instead of to the network."""
 
     stream: Any
+    size = FULL
+    _records = _Records(0)
 
     def __call__(self, record: logging.LogRecord, line: str) -> None:
-        """Queue a record."""
-        pairs: list[tuple[str, object]] = [
-            ("level", record.levelname.lower()),
-            (self.logger_tag, record.name),
-            ("caller", f"{record.pathname}:{record.lineno} {record.funcName}"),
-            ("pid", record.process),
-            ("thread", record.threadName),
-            ("trace_id", getattr(record, "otelTraceID", None)),
-            ("span_id", getattr(record, "otelSpanID", None)),
-        ]
-        tags = getattr(record, "tags", None)
-        if isinstance(tags, dict):
-            pairs += [(str(name), str(value)) for name, value in tags.items()]
-        self.stream.emit(_Entry(int(record.created * 1e9), line, pairs))
+        """Queue a record; called with the handler's lock."""
+        origin = (
+            record.levelname,
+            record.name,
+            record.pathname,
+            record.lineno,
+            record.funcName,
+            record.process,
+            record.threadName,
+        )
+        values = record.__dict__
+        tags = values.get("tags")
+        tags = dict(tags) if isinstance(tags, dict) else None
+        if "otelTraceID" in values:  # of OpenTelemetry's instrumentation of logging
+            tags = {"trace_id": values["otelTraceID"], "span_id": values.get("otelSpanID"), **(tags or {})}
+        entry = (int(record.created * 1e9), line, origin, tags)
+        if not self._records.add(entry):
+            self._records = _Records(self.size)
+            self._records.add(entry)
+            self.stream.emit(self._records)
 
 
-class LokiHandler(Base):
+class LokiHandler(logging_loki.LokiHandler):  # type: ignore[misc]
     """A drop-in for the handler of python-logging-loki that does not block, recurse or lose silently.
 
     Records are formatted in the caller's thread, and batched, compressed and sent by threads of the handler.
@@ -106,6 +141,7 @@ class LokiHandler(Base):
         tags: Labels of the stream, as `labels` of `LokiSink`.
         auth: User name and password, as a pair.
         version: Of the push API, as for python-logging-loki; only ``"1"`` is left.
+        capacity: As for `LokiSink`.
         flush_timeout: Seconds that `flush` and `close` may take.
         **options: All other options of `LokiSink`.
 
@@ -113,7 +149,7 @@ class LokiHandler(Base):
         subwatch.errors.ConfigError: An option cannot work.
     """
 
-    emitters: ClassVar[dict[str, type]] = {"1": _QueueEmitter}
+    emitters = {"1": _QueueEmitter}  # noqa: RUF012 - as in the base class
 
     def __init__(
         self,
@@ -122,15 +158,18 @@ class LokiHandler(Base):
         auth: tuple[str, str] | None = None,
         version: str = "1",
         *,
+        capacity: int = 10 * 1024 * 1024,
         flush_timeout: float = 5.0,
         **options: Any,
     ) -> None:
         if auth is not None:
             options["username"], options["password"] = auth
         self._flush_timeout = flush_timeout
-        self._sink = _LogSink(url, labels=dict(tags or {}), flush_timeout=flush_timeout, **options)
+        options |= {"capacity": capacity, "flush_timeout": flush_timeout}
+        self._sink = _LogSink(url, labels=dict(tags or {}), **options)
         super().__init__(self._sink.url, version=version)
         self._stream = self.emitter.stream = self._sink.open(cast("Run", None))
+        self.emitter.size = min(FULL, capacity // 32)
 
     def __repr__(self) -> str:
         return f"<LokiHandler {self._sink.url} ({logging.getLevelName(self.level)})>"

@@ -26,8 +26,8 @@ DEFAULTS = {"service_name": "subwatch", "job": "subwatch"}
 MAX_LABELS = 15
 MAX_NAME = 1024
 MAX_LABEL_VALUE = 2048
-# Loki allows 64 KiB and 128 pairs per entry in all.
-MAX_METADATA = 100
+# Loki allows 64 KiB and 128 pairs per entry in all; some are left for what single lines have besides.
+MAX_METADATA = 90
 MAX_METADATA_TOTAL = 48 * 1024
 MAX_METADATA_VALUE = 8 * 1024
 
@@ -108,15 +108,18 @@ def label_set(labels: Mapping[str, object]) -> tuple[dict[str, str], dict[str, s
     return chosen, surplus, remarks
 
 
-def metadata(pairs: Iterable[tuple[str, object]]) -> str:
+def metadata(
+    pairs: Iterable[tuple[str, object]], most: int = MAX_METADATA, room: int = MAX_METADATA_TOTAL
+) -> str:
     """Structured metadata as the inside of a JSON object: ``"name":"value","name":"value"``.
 
     Args:
         pairs: Names and values; None and empty values are left out, of equal names the first is used.
+        most: How many pairs at most.
+        room: Bytes of names and values at most.
 
     Returns:
-        JSON text within Loki's limits on number and size; a trailing pair ``metadata_cut`` tells what had to
-        go.
+        JSON text; a trailing pair ``metadata_cut`` tells how many had to go.
     """
     seen: dict[str, str] = {}
     total = cut = 0
@@ -126,7 +129,7 @@ def metadata(pairs: Iterable[tuple[str, object]]) -> str:
         if not text or valid in seen:
             continue
         size = len(valid) + len(text.encode())
-        if len(seen) >= MAX_METADATA or total + size > MAX_METADATA_TOTAL:
+        if len(seen) >= most or total + size > room:
             cut += 1
             continue
         seen[valid] = text

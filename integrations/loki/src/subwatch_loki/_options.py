@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from subwatch.errors import ConfigError
@@ -60,6 +62,8 @@ class Options:
     spool_bytes: int = 256 * 1024 * 1024
     max_age: float = 7 * 86400.0
     max_line_bytes: int = 256 * 1024
+    progress: float | bool = 10.0
+    fields: bool | frozenset[str] = False
 
     @property
     def target(self) -> str:
@@ -89,6 +93,8 @@ class Options:
         headers: Mapping[str, str] | None = None,
         timeout: float | tuple[float, float] = (3.05, 10.0),
         spool: bool | str | os.PathLike[str] | None = None,
+        progress: Any = 10.0,
+        fields: Any = False,
         **others: object,
     ) -> Options:
         """Check options, fill what is missing from the environment, and take credentials out of the URL.
@@ -111,6 +117,11 @@ class Options:
                 raise ConfigError(f"loki: {what} holds a line break or another control character")
         wait = (timeout, timeout) if isinstance(timeout, (int, float)) else timeout
         path = default_spool() if spool is True else Path(spool) if spool else None
+        if not isinstance(progress, (int, float)) or not 0 <= progress < math.inf:
+            raise ConfigError(f"loki: progress takes seconds, 0 or more, or True or False, not {progress!r}")
+        names = fields if isinstance(fields, bool) else [fields] if isinstance(fields, str) else fields
+        if not isinstance(names, (bool, Sequence)):
+            raise ConfigError(f"loki: fields takes names, or True or False, not {fields!r}")
         options = cls(
             url=plain,
             username=username or None,
@@ -120,6 +131,8 @@ class Options:
             headers=extra,
             timeout=wait,
             spool=path,
+            progress=progress,
+            fields=names if isinstance(names, bool) else frozenset(map(str, names)),
             **others,  # type: ignore[arg-type]
         )
         for name in NUMBERS:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import fields as fields_of
 from typing import TYPE_CHECKING
 
 from subwatch.errors import ConfigError
 from subwatch.sinks import Background
 from subwatch_loki._options import Options
 from subwatch_loki._shipper import Shipper
+from subwatch_loki._stream import RunStream
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
-    from typing import Literal
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, Literal
+
+    from subwatch.records import Run
+    from subwatch.sinks import Stream
 
 __all__ = ["LokiSink"]
 
@@ -57,6 +62,12 @@ class LokiSink(Background):
         retry_min: First pause after a failure, in seconds; it doubles, with full jitter.
         retry_max: Longest pause.
         max_age: Age in seconds above which the server refuses entries (``reject_old_samples_max_age``).
+        progress: Progress updates, which are lines below WARNING whose progress a recogniser reads, or that
+            end with a lone carriage return: of each phase the first and the last are sent, and between them
+            at most one in so many seconds; True sends all of them, False none. The exit's metadata
+            ``thinned`` counts what was left out.
+        fields: Names of fields of JSON and logfmt lines to send as structured metadata too, or True for all,
+            at most 20 a line. Without it, a query gets at them with ``| json`` or ``| logfmt``.
         max_line_bytes: Longest line that the server takes (``max_line_size``); longer ones are cut and marked
             with the metadata ``cut_bytes``.
         flush_timeout: Seconds to wait for delivery at the end of the process.
@@ -66,7 +77,7 @@ class LokiSink(Background):
         subwatch.errors.ConfigError: An option cannot work.
     """
 
-    shipper_class = Shipper
+    make_stream: Callable[[Shipper, Run], Stream] = RunStream
 
     def __init__(
         self,
@@ -92,33 +103,17 @@ class LokiSink(Background):
         retry_max: float = 30.0,
         max_age: float = 7 * 86400.0,
         max_line_bytes: int = 256 * 1024,
+        progress: float | bool = 10.0,
+        fields: bool | str | Sequence[str] = False,
         flush_timeout: float = 5.0,
         name: str = "loki",
     ) -> None:
+        given: dict[str, Any] = {**locals(), "spool": spool or policy == "spool"}
         if policy not in POLICIES:
             raise ConfigError(f"loki: policy must be one of {', '.join(POLICIES)}, not {policy!r}")
-        options = Options.build(
-            url=url,
-            tenant=tenant,
-            username=username,
-            password=password,
-            token=token,
-            headers=headers,
-            verify=verify,
-            cert=cert,
-            proxies=proxies,
-            timeout=timeout,
-            batch_bytes=batch_bytes,
-            batch_seconds=batch_seconds,
-            retry_min=retry_min,
-            retry_max=retry_max,
-            spool=spool or policy == "spool",
-            spool_bytes=spool_bytes,
-            max_age=max_age,
-            max_line_bytes=max_line_bytes,
-        )
+        options = Options.build(**{each.name: given[each.name] for each in fields_of(Options)})
         self.url: str = options.url
-        self._shipper = self.shipper_class(options, labels or {})
+        self._shipper = Shipper(options, labels or {}, type(self).make_stream)
         super().__init__(
             self._shipper,
             capacity=capacity,

@@ -1,0 +1,91 @@
+"""Progress on its way to Loki: what is told of an update, and which ones go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from subwatch.records import WARNING, Progress
+from subwatch.sinks import ProgressThinner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from subwatch.records import Lines
+
+__all__ = ["Update", "Updates", "amounts"]
+
+_UNREAD = Progress()  # stands for that of an update which no recogniser reads
+
+
+class Update(NamedTuple):
+    """A line that is a progress update, by itself, as `Shipper.lines` takes it."""
+
+    time_ns: int
+    number: int
+    texts: list[str]
+    ends: list[str]
+
+
+class Updates:
+    """Thins the progress updates of one run: of each phase the first, the last, and a few between them.
+
+    Updates are lines whose progress a recogniser reads, and lines that end with a lone carriage return, but
+    none from WARNING on.
+
+    Args:
+        every: Seconds from one to the next; True to let all of them go, False for none.
+    """
+
+    def __init__(self, every: float | bool) -> None:
+        self._all = every is True
+        # Updates that nobody can read must not look like a new phase of those that somebody can.
+        self._thinners: list[ProgressThinner[Update]] = []
+        if not isinstance(every, bool):
+            self._thinners = [ProgressThinner(interval=every), ProgressThinner(interval=every)]
+        self._unwanted = 0
+
+    @property
+    def thinned(self) -> int:
+        """Updates left out for good."""
+        return self._unwanted + sum(thinner.thinned for thinner in self._thinners)
+
+    def feed(self, lines: Lines, texts: list[str], ends: list[str]) -> Iterator[tuple[int, list[Update]]]:
+        """Find the updates in a batch.
+
+        Args:
+            lines: The batch.
+            texts: Its lines as they are to be sent.
+            ends: The ends of their values.
+
+        Yields:
+            Where an update was, and which go in its place: none, it or an earlier one, or both.
+        """
+        if self._all or not ("\r" in lines.endings or any(lines.progress)):
+            return
+        columns = zip(lines.progress, lines.endings, lines.levels, strict=True)
+        for index, (progress, ending, level) in enumerate(columns):
+            if (progress is None and ending != "\r") or level >= WARNING:
+                continue
+            update = Update(lines.time_ns + index, lines.first + index, [texts[index]], [ends[index]])
+            if self._thinners:
+                thinner = self._thinners[progress is None]
+                yield index, thinner.feed(update, progress or _UNREAD, lines.time_ns / 1e9)
+            else:
+                self._unwanted += 1
+                yield index, []
+
+    def finish(self) -> list[Update]:
+        """The last updates, where they were kept back."""
+        return [update for thinner in self._thinners for update in thinner.flush()]
+
+
+def amounts(progress: Progress) -> Iterator[tuple[str, object]]:
+    """What a recogniser has read, as structured metadata: numbers for `unwrap` and graphs."""
+    if progress.fraction is not None:
+        yield "progress", f"{progress.fraction:.4g}"
+    for name in ("completed", "total"):
+        amount = getattr(progress, name)
+        if amount is not None:
+            yield f"progress_{name}", f"{amount:.15g}"
+    yield "progress_unit", progress.unit
+    yield "progress_label", progress.label
