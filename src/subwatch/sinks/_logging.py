@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from subwatch.errors import ConfigError
 from subwatch.records import ERROR, INFO, Exit, Lines, Start
 
-from ._plain import all_plain
+from ._plain import all_plain, plain
 from ._stages import StageOptions, Stages
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class LoggingSink:
         """Return the stream of a run."""
         logger = self._logger or self._loggers.get(run.program)
         if logger is None:
-            logger = logging.getLogger("subwatch." + (run.program.replace(".", "_") or "child"))
+            logger = logging.getLogger("subwatch." + (plain(run.program).replace(".", "_") or "child"))
             if not logger.handlers:
                 # without this, logging's last resort would print WARNING lines that stderr shows already
                 logger.addHandler(logging.NullHandler())
@@ -96,6 +96,7 @@ class _Stream:
     def __init__(self, logger: logging.Logger, run: Run, options: StageOptions, exit_level: int) -> None:
         self._logger = logger
         self._run = run
+        self._program = plain(run.program)  # whoever names a program must not write lines of the log
         self._options = options
         self._exit_level = exit_level
         self._pid: int | None = None
@@ -147,7 +148,7 @@ class _Stream:
     def _start(self, start: Start) -> None:
         self._pid = start.pid
         if self._heard(logging.DEBUG):
-            extra = {"args": (self._run.program, start.pid)}
+            extra = {"args": (self._program, start.pid)}
             self._log(self._values(logging.DEBUG, start.time_ns, "%s started with pid %s", extra))
 
     # -- lines --------------------------------------------------------------------------------------
@@ -176,7 +177,7 @@ class _Stream:
         template = _LATE if lines.late else _LINE
         extra = {"subwatch_stream": lines.stream}
         ready = {level: self._values(level, lines.time_ns, template, extra) for level in heard}
-        program, log = self._run.program, self._log
+        program, log = self._program, self._log
         for text, level, number in zip(all_plain(lines.texts), lines.levels, lines.numbers, strict=True):
             if level in heard:
                 values = ready[level]
@@ -186,7 +187,7 @@ class _Stream:
     def _write(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
             if self._heard(entry.level):
-                args = (self._run.program, "\n".join(all_plain(entry.texts)))
+                args = (self._program, "\n".join(all_plain(entry.texts)))
                 extra = {"subwatch_stream": entry.stream, "subwatch_number": entry.number, "args": args}
                 template = _LATE if entry.late else _LINE
                 self._log(self._values(entry.level, entry.time_ns, template, extra))
@@ -210,7 +211,7 @@ class _Stream:
             "subwatch_duration": exit.duration,
             "subwatch_thinned": stages.thinned if stages else 0,
         }
-        template, args = "%s %s after %.3g s", [self._run.program, exit.outcome, exit.duration]
+        template, args = "%s %s after %.3g s", [self._program, exit.outcome, exit.duration]
         if lost := ", ".join(f"{count} records to {name}" for name, count in exit.dropped.items()):
             template += ", lost %s"
             args.append(lost)
@@ -263,7 +264,7 @@ class _Stream:
         record.__dict__.update(
             {
                 "subwatch_run_id": run.id,
-                "subwatch_program": run.program,
+                "subwatch_program": self._program,
                 "subwatch_pid": self._pid,
                 **{f"subwatch_tag_{name}": value for name, value in run.tags.items()},
                 **{f"subwatch_{name}": value for name, value in run.fields.items()},
