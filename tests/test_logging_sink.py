@@ -317,6 +317,32 @@ def test_a_line_that_might_go_on_is_logged_while_the_child_is_silent(log):
         assert time.monotonic() - begin > 1.5
 
 
+JSON = '{"level": "warning", "ts": 1700000100.5, "msg": "low \\u001b[1mspace", "free": 3}\nplain\n'
+
+
+@pytest.mark.parametrize("options", [{}, {"throttle": 100}])
+def test_structured_lines_keep_their_text_and_have_their_fields(log, options):
+    Child(LoggingSink(log, **options)).say(JSON)
+    line, plain = log.kept
+    assert line.getMessage() == "prog: " + JSON.partition("\n")[0]
+    assert (line.levelname, line.subwatch_fields["free"]) == ("WARNING", 3)
+    assert line.created == 1_700_000_001
+    assert not hasattr(plain, "subwatch_fields")
+
+
+@pytest.mark.parametrize("options", [{}, {"throttle": 100}])
+def test_structured_lines_may_be_their_message_and_time(log, options):
+    Child(LoggingSink(log, structured=True, **options)).say(JSON)
+    line, plain = log.kept
+    assert (line.levelname, line.getMessage(), plain.getMessage()) == (
+        "WARNING",
+        "prog: low space",
+        "prog: plain",
+    )
+    assert (line.created, line.msecs) == (1_700_000_100.5, 500.0)
+    assert line.subwatch_fields["free"] == 3
+
+
 def test_after_a_success_warnings_were_nothing(log):
     child = Child(LoggingSink(log, hold_back=True))
     child.say("warning: a\nb\n")
@@ -417,6 +443,7 @@ def test_all_stages_together(log):
         *({"progress": value} for value in (-1, "10", None, float("nan"), float("inf"))),
         *({"throttle": value} for value in (0, -1, "3", True, 1.5)),
         *({"hold_back": "no"}, {"group": 1}, {"logger": 3}),
+        {"structured": "yes"},
     ],
 )
 def test_wrong_options(options):

@@ -205,3 +205,18 @@ def test_updates_are_read_and_drawn_no_more_often_than_shown(terminal, child):
     spent = time.monotonic() - begin
     assert screen.writes <= 5 * spent + 3
     assert not any("100/1000" in line for line in screen.lines)
+
+
+def test_structured_lines_show_what_they_say(display, terminal, child):
+    line = '{"level": "warning", "time": "2026-01-01T00:00:00Z", "msg": "low space", "free": 3}\n'
+    screen, start = display(columns=100)
+    process = start("server", code=1)
+    process.say(line)
+    screen.until(lambda lines: "server │ low space free=3" in lines and "low space free=3" in lines[-1])
+    process.end()
+    assert "│ low space free=3" in screen.lines[-2]
+    screen, console = terminal(columns=100)
+    process = child("server", RichSink(console, structured=False))
+    process.say(line)
+    screen.until(lambda lines: f"server │ {line.strip()}" in lines)
+    process.end()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ._jsonlines import JsonLinesSink
     from ._logging import LoggingSink
     from ._plain import plain
+    from ._readable import readable
 
     #: What ``sinks=`` takes: a name, `subwatch.sink(...)`, a sink object, or a function of one record.
     SinkLike: TypeAlias = str | SinkSpec | "Sink" | Callable[[Start | Line | Exit], Any]
@@ -34,6 +35,7 @@ __all__ = [
     "Sink",
     "Stream",
     "plain",
+    "readable",
 ]
 
 
@@ -91,6 +93,7 @@ _HOME = {
     "LoggingSink": "._logging",
     "ProgressThinner": "..processors.throttle",
     "plain": "._plain",
+    "readable": "._readable",
 }
 
 

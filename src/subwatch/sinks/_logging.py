@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from subwatch.errors import ConfigError
 from subwatch.records import ERROR, INFO, Exit, Lines, Start
 
+from ._log_records import LogRecords, moment
 from ._plain import all_plain, plain
 from ._stages import StageOptions, Stages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from subwatch.records import Run
@@ -31,9 +32,10 @@ class LoggingSink:
     The records look as if the caller had logged them where the child was started: its file, line and
     function, and the time at which the line was read. The message is a constant template with arguments.
     Their extras are ``subwatch_run_id``, ``subwatch_program``, ``subwatch_pid``, ``subwatch_stream``,
-    ``subwatch_number`` and, at the exit, ``subwatch_exit_code``, ``subwatch_signal``, ``subwatch_reason``,
-    ``subwatch_duration`` (seconds) and ``subwatch_thinned`` (progress updates left out); tags are
-    ``subwatch_tag_NAME``, correlation values ``subwatch_NAME``. The exit's message says what was left out.
+    ``subwatch_number``, ``subwatch_fields`` of a JSON or logfmt line and, at the exit,
+    ``subwatch_exit_code``, ``subwatch_signal``, ``subwatch_reason``, ``subwatch_duration`` (seconds) and
+    ``subwatch_thinned`` (progress updates left out); tags are ``subwatch_tag_NAME``, correlation values
+    ``subwatch_NAME``. The exit's message says what was left out.
 
     Args:
         logger: Name of the logger, or the logger itself; by default ``subwatch.PROGRAM``, with a dot in
@@ -47,6 +49,8 @@ class LoggingSink:
             INFO; after a failure they are what they said, and the run's last lines are (again) ERROR.
         group: Log tracebacks, and PostgreSQL's messages with their DETAIL and HINT, as one record. A line
             that may be the beginning of one waits for the next, 2 seconds at most.
+        structured: Of JSON and logfmt lines log the message and the time that they tell; otherwise their
+            text, with the time at which it was read.
         exit_level: Level of the exit of a child that succeeded.
 
     Raises:
@@ -63,6 +67,7 @@ class LoggingSink:
         throttle: int | None = None,
         hold_back: bool = False,
         group: bool = False,
+        structured: bool = False,
         exit_level: int = INFO,
     ) -> None:
         if isinstance(logger, logging.LoggerAdapter):
@@ -75,6 +80,9 @@ class LoggingSink:
         self._loggers: dict[str, logging.Logger] = {}
         self._options = StageOptions(progress, throttle, hold_back, group)
         self._options.check()
+        if not isinstance(structured, bool):
+            raise ConfigError(f"structured= takes True or False, not {structured!r}")
+        self._structured = structured
         self._exit_level = exit_level
 
     def open(self, run: Run) -> _Stream:
@@ -86,21 +94,23 @@ class LoggingSink:
                 # without this, logging's last resort would print WARNING lines that stderr shows already
                 logger.addHandler(logging.NullHandler())
             self._loggers[run.program] = logger
-        return _Stream(logger, run, self._options, self._exit_level)
+        return _Stream(logger, run, self._options, self._structured, self._exit_level)
 
     def close(self, timeout: float = 0.0) -> None:
         """Do nothing: handlers belong to the application."""
 
 
 class _Stream:
-    def __init__(self, logger: logging.Logger, run: Run, options: StageOptions, exit_level: int) -> None:
+    def __init__(
+        self, logger: logging.Logger, run: Run, options: StageOptions, structured: bool, exit_level: int
+    ) -> None:
         self._logger = logger
         self._run = run
-        self._program = plain(run.program)  # whoever names a program must not write lines of the log
         self._options = options
+        self._structured = structured
         self._exit_level = exit_level
-        self._pid: int | None = None
-        self._template: dict[str, Any] | None = None
+        self._records = LogRecords(logger, run)
+        self._program = self._records.program
         self._stages: Stages | None = None
         self._last_ns = 0
 
@@ -146,10 +156,12 @@ class _Stream:
         return False
 
     def _start(self, start: Start) -> None:
-        self._pid = start.pid
+        self._records.pid = start.pid
         if self._heard(logging.DEBUG):
             extra = {"args": (self._program, start.pid)}
-            self._log(self._values(logging.DEBUG, start.time_ns, "%s started with pid %s", extra))
+            self._records.log(
+                self._records.values(logging.DEBUG, start.time_ns, "%s started with pid %s", extra)
+            )
 
     # -- lines --------------------------------------------------------------------------------------
 
@@ -176,21 +188,36 @@ class _Stream:
         """Log all lines of a batch that are heard, as they are."""
         template = _LATE if lines.late else _LINE
         extra = {"subwatch_stream": lines.stream}
-        ready = {level: self._values(level, lines.time_ns, template, extra) for level in heard}
-        program, log = self._program, self._log
-        for text, level, number in zip(all_plain(lines.texts), lines.levels, lines.numbers, strict=True):
+        ready = {level: self._records.values(level, lines.time_ns, template, extra) for level in heard}
+        program, log = self._program, self._records.log
+        texts = all_plain(lines.texts)
+        for text, level, number, fields in zip(texts, lines.levels, lines.numbers, lines.fields, strict=True):
             if level in heard:
                 values = ready[level]
                 values["subwatch_number"], values["args"] = number, (program, text)
-                log(values)
+                log({**values, **self._told(fields)} if fields else values)
 
     def _write(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
             if self._heard(entry.level):
                 args = (self._program, "\n".join(all_plain(entry.texts)))
                 extra = {"subwatch_stream": entry.stream, "subwatch_number": entry.number, "args": args}
-                template = _LATE if entry.late else _LINE
-                self._log(self._values(entry.level, entry.time_ns, template, extra))
+                values = self._records.values(
+                    entry.level, entry.time_ns, _LATE if entry.late else _LINE, extra
+                )
+                self._records.log({**values, **self._told(entry.fields)} if entry.fields else values)
+
+    def _told(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """What a structured line tells of its log record."""
+        told: dict[str, Any] = {"subwatch_fields": fields}
+        if self._structured:
+            from subwatch.processors.structured import message_of, time_ns_of
+
+            if (message := message_of(fields)) is not None:
+                told["args"] = (self._program, plain(message))
+            if (time_ns := time_ns_of(fields)) is not None:
+                told.update(moment(time_ns))
+        return told
 
     # -- the exit -----------------------------------------------------------------------------------
 
@@ -219,58 +246,7 @@ class _Stream:
             template += ", left out %s"
             args.append(left_out)
         extra["args"] = tuple(args)
-        self._log(self._values(level, exit.time_ns, template, extra))
-
-    # -- log records --------------------------------------------------------------------------------
-
-    def _values(self, level: int, time_ns: int, message: str, extra: dict[str, Any]) -> dict[str, Any]:
-        """What log records of this level and time have in common that others have not."""
-        created = time_ns / 1_000_000_000  # of whole numbers: rounded right
-        started = logging._startTime  # type: ignore[attr-defined]
-        # nanoseconds since Python 3.13
-        relative = (time_ns - started) / 1e6 if isinstance(started, int) else (created - started) * 1000
-        if logging.getLogRecordFactory() is not logging.LogRecord:
-            self._template = None
-        elif self._template is None:
-            # making a record costs more than all else here; all of a run are alike but for a few values
-            self._template = self._make(level).__dict__
-        return {
-            **(self._template or {}),
-            **extra,
-            "msg": message,
-            "levelno": level,
-            "levelname": logging.getLevelName(level),
-            "created": created,
-            "msecs": time_ns // 1_000_000 % 1000 + 0.0,
-            "relativeCreated": relative,
-        }
-
-    def _log(self, values: dict[str, Any]) -> None:
-        """Log a record with these values."""
-        if self._template is None:
-            record = self._make(values["levelno"])
-            record.__dict__.update(values)
-        else:
-            record = object.__new__(logging.LogRecord)
-            record.__dict__ = values.copy()
-        self._logger.handle(record)
-
-    def _make(self, level: int) -> logging.LogRecord:
-        """Have a record made by the record factory, for whatever it adds, at the caller's place."""
-        run, caller = self._run, self._run.caller
-        place = (caller.file, caller.line) if caller else ("(unknown file)", 0)
-        function = caller.function if caller else "(unknown function)"
-        record = self._logger.makeRecord(self._logger.name, level, *place, "", (), None, function, None)
-        record.__dict__.update(
-            {
-                "subwatch_run_id": run.id,
-                "subwatch_program": self._program,
-                "subwatch_pid": self._pid,
-                **{f"subwatch_tag_{name}": value for name, value in run.tags.items()},
-                **{f"subwatch_{name}": value for name, value in run.fields.items()},
-            }
-        )
-        return record
+        self._records.log(self._records.values(level, exit.time_ns, template, extra))
 
 
 def _left_out(stages: Stages) -> str:

@@ -11,7 +11,7 @@ from subwatch.processors.throttle import HoldBack, ProgressThinner, Throttle
 from subwatch.records import INFO, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
     from subwatch.records import Exit, Line, Lines
 
@@ -48,7 +48,7 @@ class StageOptions(NamedTuple):
 class Entry:
     """What becomes one log record: a line, lines that belong together, or a notice, which has no number."""
 
-    __slots__ = ("late", "level", "number", "stream", "texts", "time_ns")
+    __slots__ = ("fields", "late", "level", "number", "stream", "texts", "time_ns")
 
     def __init__(
         self,
@@ -59,6 +59,7 @@ class Entry:
         stream: str = "",
         number: int | None = None,
         late: bool = False,
+        fields: Mapping[str, Any] | None = None,
     ) -> None:
         self.texts = texts
         self.level = level
@@ -66,6 +67,7 @@ class Entry:
         self.stream = stream
         self.number = number
         self.late = late
+        self.fields = fields
 
 
 class Stages:
@@ -202,4 +204,12 @@ def _entry(lines: list[Line]) -> Entry:
     first = lines[0]
     level = max(line.level for line in lines)
     texts = [line.text for line in lines]
-    return Entry(texts, level, first.time_ns, stream=first.stream, number=first.number, late=first.late)
+    return Entry(
+        texts,
+        level,
+        first.time_ns,
+        stream=first.stream,
+        number=first.number,
+        late=first.late,
+        fields=first.fields if len(lines) == 1 else None,
+    )

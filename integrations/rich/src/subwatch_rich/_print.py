@@ -11,7 +11,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from subwatch.records import ERROR
-from subwatch.sinks import plain
+from subwatch.sinks import plain, readable
 
 from ._figures import duration, size
 
@@ -127,7 +127,10 @@ def _tail(item: Item, exit: Exit, encoding: str) -> list[Text]:
     if exit.error:
         return [Text(plain(exit.error, encoding), sink.style(ERROR))]
     last = list(exit.tail)[-sink.tail :]
-    return [Text(plain(line.text, encoding), sink.style(line.level)) for line in last]
+    texts = [readable(line.text, line.fields) if sink.structured else line.text for line in last]
+    return [
+        Text(plain(text, encoding), sink.style(line.level)) for text, line in zip(texts, last, strict=True)
+    ]
 
 
 def _panel(console: Console, label: str, tail: list[Text]) -> Iterator[Segment]:

@@ -62,6 +62,7 @@ class RichSink:
         refresh_per_second: How often to draw, 0.2 to 60.
         tail: How many last lines the panel of a failure has, at most; 0 for no panel. There are never more
             than the exit record has (`Watch`'s option ``tail``).
+        structured: Show of JSON and logfmt lines what they say: the message, and other fields as ``key=value``.
         programs: Show only these: a name or several, with ``*`` and ``?`` as in file names.
         styles: Styles of lines by level name, as in ``{"warning": "bold yellow"}``.
 
@@ -80,6 +81,7 @@ class RichSink:
         transient: bool = False,
         refresh_per_second: float = 10.0,
         tail: int = 10,
+        structured: bool = True,
         programs: str | Iterable[str] = (),
         styles: Mapping[str, str] | None = None,
     ) -> None:
@@ -96,6 +98,7 @@ class RichSink:
         self.transient = transient
         self.refresh_per_second = refresh_per_second
         self.tail = tail
+        self.structured = structured
         self._programs = (programs,) if isinstance(programs, str) else tuple(programs)
         self._styles = _styles(styles or {})
         self._console = console

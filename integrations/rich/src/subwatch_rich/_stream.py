@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from subwatch.records import INFO, WARNING, Exit, Lines, Start
+from subwatch.sinks import readable
 
 from ._print import Item
 from ._row import Row
@@ -77,7 +78,7 @@ class RichStream:
         self._display.leave()
 
     def _lines(self, lines: Lines) -> None:
-        texts = lines.texts
+        texts = self._said(lines)
         endings = lines.endings
         for text in reversed(texts):
             if text:
@@ -102,6 +103,13 @@ class RichStream:
         shown = [(text, level) for keep, text, level in columns if keep and level >= lowest]
         if shown:
             self._display.put(Item(self, shown))
+
+    def _said(self, lines: Lines) -> list[str]:
+        """What the lines say to a person."""
+        texts = lines.texts
+        if not self.sink.structured or not any(lines.fields):
+            return texts
+        return [readable(text, fields) for text, fields in zip(texts, lines.fields, strict=True)]
 
     def _whole(self, lines: Lines) -> tuple[list[str], list[str]]:
         """Put lines together that came in pieces, such as a prompt and what followed it."""
