@@ -108,7 +108,7 @@ def test_limits_of_log_records(memory, Child, follow):
     provider.shutdown()
 
     line, exit = (data.log_record for data in records.get_finished_logs())
-    assert dict(line.attributes) == {"log.iostream": "stde", "subwatch.line.number": 1}
+    assert dict(line.attributes) == {"log.iostream": "stde", "process.executable.name": "pg_b"}
     assert dict(exit.attributes) == {"process.exit.code": 1, "error.type": "1"}
 
 

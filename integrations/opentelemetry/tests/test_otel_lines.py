@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from opentelemetry._logs import SeverityNumber
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from subwatch.records import INFO, WARNING
+import subwatch
+
+from subwatch.records import CONTINUED, INFO, PARTIAL, TRUNCATED, WARNING, Progress
 from subwatch_opentelemetry import OpenTelemetrySink
-from subwatch_opentelemetry._logs import RateLimit, severity
+from subwatch_opentelemetry._logs import severity
+from subwatch_opentelemetry._rate import RateLimit
 
 
 def test_log_record_per_line(memory, Child, follow):
@@ -24,13 +31,7 @@ def test_log_record_per_line(memory, Child, follow):
     assert [record.observed_timestamp for record in memory.logs] == batch.times
     assert {(record.trace_id, record.span_id) for record in memory.logs} == {(place.trace_id, place.span_id)}
     assert first.event_name is None
-    assert dict(first.attributes) == {
-        "log.iostream": "stderr",
-        "process.executable.name": "pg_basebackup",
-        "process.pid": 4711,
-        "subwatch.run.id": child.run.id,
-        "subwatch.line.number": 1,
-    }
+    assert dict(first.attributes) == {"log.iostream": "stderr", "process.executable.name": "pg_basebackup"}
 
 
 def test_late_lines_still_belong_to_the_span(memory, Child, follow):
@@ -71,6 +72,94 @@ def test_logs_without_tracing_tell_every_exit(memory, Child, follow):
         ("pg_basebackup exited with code 0 after 0.25 s", "INFO"),
     ]
     assert child.run.fields == {}
+    identity = {
+        "process.executable.name": "pg_basebackup",
+        "process.pid": 4711,
+        "subwatch.run.id": child.run.id,
+    }
+    assert dict(memory.logs[0].attributes) == {"log.iostream": "stderr", **identity}
+    assert dict(memory.logs[1].attributes).items() >= identity.items()
+
+
+def test_unsampled_child_says_whose_lines_they_are(memory, Child, follow):
+    child = Child()
+    sink = memory.sink(tracer_provider=TracerProvider(ALWAYS_OFF, shutdown_on_exit=False))
+    follow(sink, child, child.start(), child.lines("a"), child.exit())
+
+    line, exit = memory.logs
+    assert line.attributes["subwatch.run.id"] == exit.attributes["subwatch.run.id"] == child.run.id
+    assert f"{line.trace_id:032x}" == child.run.fields["trace_id"]
+
+
+def test_pieces_of_lines_are_marked(memory, Child, follow):
+    child = Child()
+    batch = child.lines("whole", "Password: ", "rest", "very long")
+    batch._flags = [0, PARTIAL, CONTINUED, TRUNCATED | CONTINUED]
+    follow(memory.sink(), child, child.start(), batch, child.exit())
+
+    marks = [sorted(name for name in record.attributes if ".line." in name) for record in memory.logs]
+    assert marks == [
+        [],
+        ["subwatch.line.partial"],
+        ["subwatch.line.continued"],
+        ["subwatch.line.continued", "subwatch.line.truncated"],
+    ]
+
+
+def progressing(child, *fractions):
+    """A batch of progress updates; None stands for a line that is none."""
+    batch = child.lines(*["done" if each is None else f"{each:.0%}" for each in fractions])
+    batch._progress = [
+        each if each is None else Progress(fraction=each, recognizer="x") for each in fractions
+    ]
+    return batch
+
+
+@pytest.mark.parametrize(
+    ("progress", "expected", "thinned"),
+    [
+        (3600, ["0%", "done", "100%", "0%", "40%"], 99 + 3),
+        (0.0, None, 0),
+        (True, None, 0),
+        (False, ["done"], 106),
+    ],
+)
+def test_progress_is_thinned_and_counted(memory, Child, follow, progress, expected, thinned):
+    child = Child()
+    first = progressing(child, *(n / 100 for n in range(50)), None, *(n / 100 for n in range(50, 101)))
+    batches = [first, progressing(child, 0, 0.1), progressing(child, 0.2, 0.3, 0.4)]
+    sink = memory.sink(progress=progress, max_lines_per_second=0)
+    follow(sink, child, child.start(), *batches, child.exit())
+
+    bodies = [record.body for record in memory.logs]
+    assert bodies == (expected or [text for batch in batches for text in batch.texts])
+    assert memory.span.attributes.get("subwatch.lines.thinned", 0) == thinned
+    times = [record.timestamp for record in memory.logs]
+    assert times == sorted(times)
+
+
+def test_updates_that_no_recogniser_reads_are_thinned_too(memory, Child, follow):
+    child = Child()
+    batch = child.lines(*(f"step {n}" for n in range(10)), "end")
+    batch._endings = ["\r"] * 10 + ["\n"]
+    follow(memory.sink(), child, child.start(), batch, child.exit())
+
+    assert [record.body for record in memory.logs] == ["step 0", "end", "step 9"]
+    assert memory.span.attributes["subwatch.lines.thinned"] == 8
+
+
+def test_real_progress(memory):
+    script = "for n in 1 2 3 4 5 6 7 8 9; do printf '%s0%%\\r' $n >&2; done; echo ready >&2"
+    subwatch.run(["sh", "-c", script], sinks=[memory.sink()], stderr=subprocess.DEVNULL)
+
+    assert [record.body for record in memory.logs] == ["10%", "ready", "90%"]
+
+
+def test_more_last_lines_than_the_exit_record_has(memory):
+    subwatch.run(
+        ["sh", "-c", "seq 100 >&2; exit 1"], sinks=[memory.sink(tail=50)], stderr=subprocess.DEVNULL, tail=3
+    )
+    assert memory.span.attributes["subwatch.tail"] == tuple(map(str, range(51, 101)))
 
 
 def test_events_are_the_tail(memory, Child, follow):
@@ -105,7 +194,7 @@ def test_nobody_listening_leaves_the_bytes_alone(memory, Child, follow):
 
 def test_fields_of_a_structured_line(memory, Child, follow):
     child = Child()
-    line = '{"msg": "done", "n": 3, "ok": true, "t": 0.5, "big": 9223372036854775808, "deep": {"a": [1]}}'
+    line = '{"msg": "done", "n": 3, "ok": true, "t": 0.5, "big": 9223372036854775808, "deep": {"a": ["é"]}, "no": null}'
     follow(memory.sink(), child, child.start(), child.lines("plain", line), child.exit())
 
     plain, structured = memory.logs
@@ -118,7 +207,7 @@ def test_fields_of_a_structured_line(memory, Child, follow):
         "subwatch.field.ok": True,
         "subwatch.field.t": 0.5,
         "subwatch.field.big": "9223372036854775808",
-        "subwatch.field.deep": "{'a': [1]}",
+        "subwatch.field.deep": '{"a": ["é"]}',
     }
 
 
@@ -149,7 +238,7 @@ def test_limit_can_be_lifted(memory, Child, follow):
 
 def test_rate_is_shared_and_refilled(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("subwatch_opentelemetry._logs.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("subwatch_opentelemetry._rate.time.monotonic", lambda: now[0])
     limit = RateLimit(100)
 
     assert len(limit.choose([INFO] * 200)) == 75

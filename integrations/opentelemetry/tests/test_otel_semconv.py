@@ -27,7 +27,6 @@ TYPES = {
     "process.executable.name": str,
     "process.executable.path": str,
     "process.exit.code": int,
-    "process.parent_pid": int,
     "process.pid": int,
     "process.working_directory": str,
 }

@@ -39,7 +39,6 @@ def test_success(memory, Child, follow):
         "process.executable.path": "/usr/bin/pg_basebackup",
         "process.command_args": ("/usr/bin/pg_basebackup", "-D", "data"),
         "process.working_directory": "/srv",
-        "process.parent_pid": child.run.parent_pid,
         "process.pid": 4711,
         "process.exit.code": 0,
         "code.file.path": "/app/backup.py",
@@ -47,7 +46,6 @@ def test_success(memory, Child, follow):
         "code.function.name": "backup",
         "cluster": "main",
         "subwatch.run.id": child.run.id,
-        "subwatch.exit.reason": "exited",
         "subwatch.cpu.user": 0.1,
         "subwatch.cpu.system": 0.05,
         "subwatch.memory.max_rss": 2_000_000,
@@ -96,6 +94,7 @@ def test_failure(memory, Child, follow, options, code, error, description):
     assert span.attributes.get("process.exit.code") == code
     assert span.attributes["error.type"] == error
     assert span.attributes.get("subwatch.exit.signal") == options.get("signal")
+    assert span.attributes.get("subwatch.exit.reason") == options.get("reason")
     assert span.attributes.get("process.pid") == (None if code is None else 4711)
     assert span.attributes.get("subwatch.tail") == (tuple(options["tail"]) if "tail" in options else None)
     assert not span.events
@@ -196,6 +195,8 @@ def test_sampler_sees_what_is_known_before_the_start(Child, follow):
         {"tail": "2"},
         {"max_lines_per_second": 1.5},
         {"max_value_length": -1},
+        {"progress": -1},
+        {"progress": "all"},
     ],
 )
 def test_wrong_option(memory, options):

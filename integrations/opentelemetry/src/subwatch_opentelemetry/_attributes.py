@@ -7,6 +7,7 @@ Python constants are "incubating" and move between releases, hence the copies.
 
 from __future__ import annotations
 
+import json
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,6 @@ PROCESS_COMMAND_ARGS = "process.command_args"
 PROCESS_EXECUTABLE_NAME = "process.executable.name"
 PROCESS_EXECUTABLE_PATH = "process.executable.path"
 PROCESS_EXIT_CODE = "process.exit.code"
-PROCESS_PARENT_PID = "process.parent_pid"
 PROCESS_PID = "process.pid"
 PROCESS_WORKING_DIRECTORY = "process.working_directory"
 
@@ -40,11 +40,15 @@ EXIT_SIGNAL = "subwatch.exit.signal"
 CPU_USER = "subwatch.cpu.user"  # seconds
 CPU_SYSTEM = "subwatch.cpu.system"  # seconds
 MEMORY_MAX = "subwatch.memory.max_rss"  # bytes
+LINE_CONTINUED = "subwatch.line.continued"
 LINE_LATE = "subwatch.line.late"
 LINE_LEVEL = "subwatch.line.level"
 LINE_NUMBER = "subwatch.line.number"
+LINE_PARTIAL = "subwatch.line.partial"
 LINE_TEXT = "subwatch.line.text"
+LINE_TRUNCATED = "subwatch.line.truncated"
 LINES_DROPPED = "subwatch.lines.dropped"
+LINES_THINNED = "subwatch.lines.thinned"
 TAIL = "subwatch.tail"
 FIELD_PREFIX = "subwatch.field."
 TAG_PREFIX = "subwatch.tag."
@@ -112,7 +116,6 @@ def process_attributes(run: Run, limit: int | None, pid: int | None) -> dict[str
     attributes: dict[str, Any] = {} if pid is None else {PROCESS_PID: pid}
     attributes[RUN_ID] = run.id[:limit]
     attributes[PROCESS_WORKING_DIRECTORY] = clean(run.cwd, limit)
-    attributes[PROCESS_PARENT_PID] = run.parent_pid
     if run.argv and run.argv[0][:1] == "/":
         attributes[PROCESS_EXECUTABLE_PATH] = clean(run.argv[0], limit)
     if run.caller is not None:
@@ -127,6 +130,26 @@ def _tags(tags: Mapping[str, str], limit: int | None) -> Iterator[tuple[str, str
         if name:
             key = clean(name, None)
             yield (TAG_PREFIX + key if key.startswith(_RESERVED) else key), clean(value, limit)
+
+
+def child_attributes(run: Run, limit: int | None, pid: int | None, alone: bool) -> dict[str, Any]:
+    """Return what every log record of a child carries.
+
+    Args:
+        run: The run.
+        limit: Largest length of a value, in characters.
+        pid: Process id, or None when the child could not be started.
+        alone: Whether no recorded span says the rest of it.
+
+    Returns:
+        The program's name; where no span has them, the process id and the run, too.
+    """
+    attributes: dict[str, Any] = {PROCESS_EXECUTABLE_NAME: clean(run.program, limit)}
+    if alone:
+        attributes[RUN_ID] = run.id[:limit]
+        if pid is not None:
+            attributes[PROCESS_PID] = pid
+    return attributes
 
 
 def exit_attributes(exit: Exit, limit: int | None) -> dict[str, Any]:
@@ -148,7 +171,8 @@ def exit_attributes(exit: Exit, limit: int | None) -> dict[str, Any]:
         attributes[ERROR_TYPE] = error[:limit]
     if exit.signal is not None:
         attributes[EXIT_SIGNAL] = exit.signal[:limit]
-    attributes[EXIT_REASON] = exit.reason[:limit]
+    if exit.reason not in ("exited", "signaled"):
+        attributes[EXIT_REASON] = exit.reason[:limit]
     if exit.usage is not None:
         attributes[CPU_USER] = exit.usage.user
         attributes[CPU_SYSTEM] = exit.usage.system
@@ -189,16 +213,23 @@ def field_attributes(fields: Mapping[str, Any], limit: int | None) -> dict[str, 
         limit: Largest length of a value, in characters.
 
     Returns:
-        Numbers and truth values as they are where OTLP has room for them (64 bits), all else as text.
+        Numbers and truth values as they are where OTLP has room for them (64 bits), lists and
+        objects as JSON text, all else as text; nothing for null.
     """
     return {
-        FIELD_PREFIX + clean(name, None): value if _is_plain(value) else clean(value, limit)
+        FIELD_PREFIX + clean(name, None): value if _is_plain(value) else clean(_text(value), limit)
         for name, value in islice(fields.items(), _MAX_FIELDS)
+        if value is not None
     }
 
 
 def _is_plain(value: object) -> bool:
     return isinstance(value, (bool, float)) or (isinstance(value, int) and -(2**63) <= value < 2**63)
+
+
+def _text(value: object) -> object:
+    # the SDK takes them as they are from version 1.45 on only, and most backends do not take them at all
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, (dict, list)) else value
 
 
 def level_name(level: int) -> str:

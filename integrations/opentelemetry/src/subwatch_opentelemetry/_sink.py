@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import threading
+import logging
+import math
 import time
-from importlib.metadata import version
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from opentelemetry import _logs, context, trace
-from opentelemetry.metrics import get_meter, get_meter_provider
+from opentelemetry import context, trace
 from opentelemetry.trace import NonRecordingSpan, SpanKind
 
 from subwatch.errors import ConfigError
 
 from . import _attributes as names
-from ._limits import Limits, limits_of
-from ._logs import LineLog, RateLimit, enabled
-from ._metrics import ProcessMetrics
-from ._propagation import child_environment
-from ._stream import NOTHING, ROOM_LATER, SpanStream, Stream, spawning
+from ._logs import enabled
+from ._propagation import child_environment, continue_trace
+from ._rate import RateLimit
+from ._stream import NOTHING, ROOM_LATER, Plan, SpanStream, Stream, spawning
+from ._telemetry import Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from subwatch.records import Run
 
-SCOPE = "subwatch.opentelemetry"
+    from ._sdk import Sdk
 
 #: Set by ``suppress_instrumentation()`` and by the SDK's exporters; its name is private, the older one plain.
 _SUPPRESS = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
@@ -39,11 +39,6 @@ _SUPPRESS = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrume
 def suppressed(within: Context) -> bool:
     """Whether nothing may be instrumented in this context."""
     return bool(within.get(_SUPPRESS) or within.get("suppress_instrumentation"))
-
-
-def _check(option: str, value: object) -> None:
-    if not isinstance(value, int) or value < 0:
-        raise ConfigError(f"opentelemetry: {option}={value!r} is not a whole number from 0")
 
 
 class OpenTelemetrySink:
@@ -56,6 +51,10 @@ class OpenTelemetrySink:
     Args:
         lines: What becomes of the lines: ``"logs"``, a log record each, joined to the span; ``"events"``, the
             last ones as events of the span; ``"none"``.
+        progress: Progress updates among the log records, which are lines whose progress a recogniser reads and
+            lines that end with a lone carriage return: of each phase the first and the last, and between them at
+            most one in so many seconds; True for all of them, False for none. What is left out is counted in
+            ``subwatch.lines.thinned``.
         tail: How many of the last lines the span shows when the child failed (``subwatch.tail``; the
             last one is its status description); 0 for none.
         command_args: Whether the span shows the redacted command.
@@ -80,6 +79,7 @@ class OpenTelemetrySink:
         self,
         *,
         lines: Literal["logs", "events", "none"] = "logs",
+        progress: float | bool = 10.0,
         tail: int = 20,
         command_args: bool = True,
         propagate: bool = True,
@@ -97,29 +97,50 @@ class OpenTelemetrySink:
         for option, flag in flags.items():
             if not isinstance(flag, bool):
                 raise ConfigError(f"opentelemetry: {option}={flag!r} is neither True nor False")
+        _check_seconds("progress", progress)
         _check("tail", tail)
         _check("max_lines_per_second", max_lines_per_second)
         if max_value_length is not None:
             _check("max_value_length", max_value_length)
-        self._logs = lines == "logs"
-        self._events = lines == "events"
-        self._tail = tail
         self._command_args = command_args
         self._propagate = propagate
         self._baggage = baggage
-        self._max_value_length = max_value_length
-        self._limits = Limits(max_value_length, None)
-        self._traces = False
-        self._rate = RateLimit(max_lines_per_second)
-        self._tracer_provider = tracer_provider
-        self._logger_provider = logger_provider
-        self._meter_provider = meter_provider
-        release = version("subwatch-opentelemetry")
-        self._tracer = trace.get_tracer(SCOPE, release, tracer_provider, names.SCHEMA_URL)
-        self._logger = _logs.get_logger(SCOPE, release, logger_provider, names.SCHEMA_URL)
-        self._metrics = None
-        if metrics:
-            self._metrics = ProcessMetrics(get_meter(SCOPE, release, meter_provider, names.SCHEMA_URL))
+        self._connect = partial(Telemetry, measure=metrics, max_length=max_value_length)
+        self._measure = metrics
+        self._sdk: Sdk | None = None
+        self._plan = Plan(
+            lines=lines,
+            progress=progress,
+            tail=tail,
+            rate=RateLimit(max_lines_per_second),
+            telemetry=self._connect(tracer_provider, logger_provider, meter_provider),
+        )
+
+    def standalone(self) -> None:
+        """Prepare for a process that is no application of its own, such as the ``subwatch`` command.
+
+        Continues the trace that the environment tells of. Where no SDK is set up, one is, by the usual ``OTEL_*``
+        variables; `close` ends it. Where none is installed, a warning on the logger ``subwatch`` says so.
+
+        Raises:
+            subwatch.errors.ConfigError: A variable has a value that it cannot have.
+        """
+        if not trace.get_current_span().get_span_context().is_valid:
+            continue_trace()
+        plan = self._plan
+        if plan.telemetry.traces:
+            return
+        try:
+            from ._sdk import Sdk
+
+            self._sdk = sdk = Sdk(logs=plan.lines == "logs", metrics=self._measure)
+        except ImportError as error:
+            logging.getLogger("subwatch").warning(
+                "nothing is sent to OpenTelemetry: %s (to send it: pip install 'subwatch-opentelemetry[sdk]')",
+                error,
+            )
+            return
+        plan.telemetry = self._connect(sdk.tracer_provider, sdk.logger_provider, sdk.meter_provider)
 
     def open(self, run: Run) -> Stream:
         """Start the span, a child of the caller's current one.
@@ -133,8 +154,9 @@ class OpenTelemetrySink:
         within = context.get_current()
         if suppressed(within):
             return NOTHING
+        plan, telemetry = self._plan, self._plan.telemetry
         start_ns = time.time_ns()
-        if self._has_sdk():
+        if telemetry.traces:
             span = self._start_span(run, within, start_ns)
             within = trace.set_span_in_context(span, within)
         else:
@@ -148,21 +170,12 @@ class OpenTelemetrySink:
             if self._propagate:
                 env = child_environment(within, self._baggage)
         stream: Stream
-        log = None
-        if self._logs and (span.is_recording() or enabled(self._logger, within)):
-            log = LineLog(self._logger, within, self._rate, run, self._max_value_length)
-        if span.is_recording() or log is not None or self._metrics is not None:
-            stream = SpanStream(
-                run,
-                span,
-                self._limits,
-                env,
-                start_ns=start_ns,
-                log=log,
-                metrics=self._metrics,
-                tail=self._tail,
-                events=self._events,
-            )
+        if (
+            span.is_recording()
+            or telemetry.metrics is not None
+            or (plan.lines == "logs" and enabled(telemetry.logger, within))
+        ):
+            stream = SpanStream(plan, run, span, within, env, start_ns)
         elif env:
             stream = Stream(env)
         else:
@@ -170,22 +183,14 @@ class OpenTelemetrySink:
         spawning.set(stream)
         return stream
 
-    def _has_sdk(self) -> bool:
-        if not self._traces:
-            provider = self._tracer_provider or trace.get_tracer_provider()
-            if not isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider)):
-                self._traces = True  # and from now on: the global one is set once
-                self._limits = limits_of(self._tracer, "span", self._limits.length)
-        return self._traces
-
     def _start_span(self, run: Run, parent: Context, start_ns: int) -> Span:
-        limits = self._limits
-        attributes = names.command_attributes(run, limits.length, self._command_args)
-        return self._tracer.start_span(
+        telemetry = self._plan.telemetry
+        attributes = names.command_attributes(run, telemetry.limits.length, self._command_args)
+        return telemetry.tracer.start_span(
             attributes[names.PROCESS_EXECUTABLE_NAME],
             parent,
             SpanKind.CLIENT,
-            limits.fit(attributes, ROOM_LATER),
+            telemetry.limits.fit(attributes, ROOM_LATER),
             start_time=start_ns,
         )
 
@@ -193,24 +198,22 @@ class OpenTelemetrySink:
         """Have the SDK export what it holds.
 
         Args:
-            timeout: Seconds to wait at most. The SDK's own flush may take longer; it then goes on by itself.
+            timeout: Seconds to wait at most.
 
         Returns:
-            0 when all was exported, None when that is not known.
+            How many spans and log records were not delivered; None when that is not known, as with an SDK
+            that the application has set up.
         """
-        providers: list[object] = [
-            self._tracer_provider or trace.get_tracer_provider(),
-            self._logger_provider or _logs.get_logger_provider(),
-        ]
-        if self._metrics is not None:
-            providers.append(self._meter_provider or get_meter_provider())
-        found = (getattr(provider, "force_flush", None) for provider in providers)  # the API's have none
-        flushes = [flush for flush in found if flush is not None]
-        done: list[bool] = []
-        worker = threading.Thread(target=lambda: done.extend(flush() for flush in flushes), daemon=True)
-        try:
-            worker.start()
-        except RuntimeError:  # too late in the interpreter's shutdown; the SDK has its own handler there
-            return None
-        worker.join(timeout)
-        return 0 if len(done) == len(flushes) and all(done) else None
+        if self._sdk is not None:
+            return self._sdk.close(timeout)
+        return self._plan.telemetry.flush(timeout)
+
+
+def _check(option: str, value: object) -> None:
+    if not isinstance(value, int) or value < 0:
+        raise ConfigError(f"opentelemetry: {option}={value!r} is not a whole number from 0")
+
+
+def _check_seconds(option: str, value: object) -> None:
+    if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise ConfigError(f"opentelemetry: {option}={value!r} is neither seconds from 0 nor True or False")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import Status, StatusCode
@@ -10,23 +11,24 @@ from opentelemetry.trace import Status, StatusCode
 from subwatch.records import Exit, Lines, Start
 
 from . import _attributes as names
+from ._logs import LineLog, enabled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
-    from subwatch.records import Run
+    from subwatch.records import Line, Run
 
-    from ._limits import Limits
-    from ._logs import LineLog
-    from ._metrics import ProcessMetrics
+    from ._rate import RateLimit
+    from ._telemetry import Telemetry
 
 #: The stream whose child is about to be spawned here: the instrumentor must not trace it a second time.
 spawning: ContextVar[Stream | None] = ContextVar("subwatch_opentelemetry_spawning", default=None)
 
 #: So many attributes a span gets at most when the child is started, and when it has ended.
-_ROOM_AT_START, _ROOM_AT_EXIT = 8, 9
+_ROOM_AT_START, _ROOM_AT_EXIT = 7, 10
 ROOM_LATER = _ROOM_AT_START + _ROOM_AT_EXIT
 
 _MAX_DESCRIPTION = 256
@@ -40,14 +42,12 @@ class Stream:
 
     Attributes:
         env: The same.
-        dropped: Lines that the rate limit held back.
         spawning: Whether the child is still to be started.
     """
 
     def __init__(self, env: Mapping[str, str | None]) -> None:
         self.env = env
-        self.dropped = 0
-        self.spawning: bool = True
+        self.spawning = True
 
     @property
     def wants_lines(self) -> bool:
@@ -67,58 +67,79 @@ class Stream:
 NOTHING = Stream({})
 
 
+@dataclass(slots=True, kw_only=True)
+class Plan:
+    """What a sink does with all of its children.
+
+    Attributes:
+        lines: ``"logs"``, ``"events"`` or ``"none"``.
+        progress: Seconds between progress updates in the log; True for all, False for none.
+        tail: How many of the last lines the span shows.
+        rate: Limits the log records.
+        telemetry: Where everything goes.
+    """
+
+    lines: str
+    progress: float | bool
+    tail: int
+    rate: RateLimit
+    telemetry: Telemetry
+
+
 class SpanStream(Stream):
     """The records of one child on its span, in the log and in the metrics.
 
     Args:
+        plan: What to do.
         run: The run.
         span: Its span, started.
-        limits: The span's limits.
+        within: Context with that span, for what is to be joined to it.
         env: Variables for the child.
-        log: Where lines go, or None.
-        metrics: Where figures go, or None.
-        tail: How many of the last lines the span shows on failure.
-        events: Whether the last lines become events.
+        start_ns: When the span starts.
     """
 
     def __init__(
         self,
+        plan: Plan,
         run: Run,
         span: Span,
-        limits: Limits,
+        within: Context,
         env: Mapping[str, str | None],
-        *,
         start_ns: int,
-        log: LineLog | None,
-        metrics: ProcessMetrics | None,
-        tail: int,
-        events: bool,
     ) -> None:
-        super().__init__(env)
+        self.env = env
+        self.spawning = True
+        self._plan = plan
+        self._telemetry = plan.telemetry
         self._run = run
         self._span = span
-        self._limits = limits
+        self._recording = span.is_recording()
+        self._within = within
         self._start_ns = start_ns
-        self._log = log
-        self._metrics = metrics
-        self._tail = tail
-        self._events = events
-        self._described = False
-        self._active = False
+        self._pid: int | None = None
+        self._log: LineLog | None = None
         self._ended = False
 
     @property
     def wants_lines(self) -> bool:
         """Whether lines would be looked at now: the SDK may be shut down, or set up, meanwhile."""
-        return self._metrics is not None or (self._log is not None and self._log.enabled())
+        telemetry = self._telemetry
+        return telemetry.metrics is not None or (
+            self._plan.lines == "logs" and enabled(telemetry.logger, self._within)
+        )
+
+    @property
+    def dropped(self) -> int:
+        """Lines that the rate limit held back."""
+        return 0 if self._log is None else self._log.dropped
 
     def emit(self, records: Start | Lines | Exit) -> None:
         """Take a Start, a batch of lines, or an Exit."""
         if isinstance(records, Lines):
-            if self._log is not None:
-                self.dropped += self._log.emit(records)
-            if self._metrics is not None:
-                self._metrics.lines(records)
+            if self._plan.lines == "logs":
+                self._logged().emit(records)
+            if self._telemetry.metrics is not None:
+                self._telemetry.metrics.lines(records)
         elif isinstance(records, Start):
             self._started(records)
         else:
@@ -126,52 +147,75 @@ class SpanStream(Stream):
 
     def close(self) -> None:
         """End the span if no exit record has."""
+        if self._log is not None:
+            self._log.finish()
         self._end(None)
+
+    def _logged(self) -> LineLog:
+        if self._log is None:
+            plan = self._plan
+            self._log = LineLog(
+                self._telemetry.logger,
+                self._within,
+                plan.rate,
+                progress=plan.progress,
+                run=self._run,
+                pid=self._pid,
+                alone=not self._recording,
+                max_length=self._telemetry.max_length,
+            )
+        return self._log
 
     def _started(self, start: Start) -> None:
         self.spawning = False
-        self._describe(start.pid)
-        if self._log is not None:
-            self._log.started(start.pid)
-        if self._metrics is not None:
-            self._metrics.started(self._run)
-            self._active = True
-
-    def _describe(self, pid: int | None) -> None:
-        """Say how it was started; not before the start, so that the child need not wait for it."""
-        if not self._described and self._span.is_recording():
-            attributes = names.process_attributes(self._run, self._limits.length, pid)
-            self._span.set_attributes(self._limits.fit(attributes, _ROOM_AT_EXIT))
-        self._described = True
+        self._pid = start.pid
+        if self._recording:  # not before the start, so that the child need not wait for it
+            limits = self._telemetry.limits
+            attributes = names.process_attributes(self._run, limits.length, start.pid)
+            self._span.set_attributes(limits.fit(attributes, _ROOM_AT_EXIT))
+        if self._telemetry.metrics is not None:
+            self._telemetry.metrics.started(self._run)
 
     def _exited(self, exit: Exit) -> None:
-        self._describe(exit.pid)
-        recording = self._span.is_recording()
-        attributes = names.exit_attributes(exit, self._limits.length)
+        attributes = names.exit_attributes(exit, self._telemetry.limits.length)
+        if self._log is not None:
+            self._log.finish()
         # The span says it all; the log says it too where somebody is to be alarmed, or no span tells it.
-        if self._log is not None and (exit.failed or not recording):
-            self._log.exited(exit, attributes)
-        if recording:
+        if self._plan.lines == "logs" and (exit.failed or not self._recording):
+            self._logged().exited(exit, attributes)
+        if self._recording and not self._ended:
             self._tell(exit, attributes)
         self._end(exit.time_ns)
-        if self._metrics is not None:
-            self._metrics.exited(exit)
+        if self._telemetry.metrics is not None:
+            self._telemetry.metrics.exited(exit)
 
     def _tell(self, exit: Exit, attributes: dict[str, Any]) -> None:
-        span, length = self._span, self._limits.length
-        tail = list(exit.tail)[-self._tail :] if self._tail and (exit.failed or self._events) else []
+        span, limits, events = self._span, self._telemetry.limits, self._plan.lines == "events"
+        tail = self._tail(exit) if exit.failed or events else []
         if exit.failed:
-            texts = [names.clean(line.text, length) for line in tail]
+            texts = [names.clean(line.text, limits.length) for line in tail]
             if texts:
                 attributes[names.TAIL] = texts
             cause = exit.error if exit.error is not None else texts[-1] if texts else None
             span.set_status(Status(StatusCode.ERROR, cause and names.clean(cause, _MAX_DESCRIPTION)))
-        if self.dropped:
-            attributes[names.LINES_DROPPED] = self.dropped
-        span.set_attributes(self._limits.fit(attributes))
-        if self._events:
+        if self._log is not None:
+            if self._log.dropped:
+                attributes[names.LINES_DROPPED] = self._log.dropped
+            if self._log.thinned:
+                attributes[names.LINES_THINNED] = self._log.thinned
+        if self._pid is None:
+            attributes |= names.process_attributes(self._run, limits.length, exit.pid)
+        span.set_attributes(limits.fit(attributes))
+        if events:
             for line in tail:
-                span.add_event(names.LINE_EVENT, names.line_attributes(line, length), line.time_ns)
+                span.add_event(names.LINE_EVENT, names.line_attributes(line, limits.length), line.time_ns)
+
+    def _tail(self, exit: Exit) -> Sequence[Line]:
+        """As many last lines as the sink shows, which the exit record may have less of."""
+        wanted = self._plan.tail
+        if not wanted or len(exit.tail) >= wanted:
+            return list(exit.tail)[len(exit.tail) - wanted :]
+        return self._run.tail(wanted) or exit.tail
 
     def _end(self, time_ns: int | None) -> None:
         self.spawning = False
@@ -180,5 +224,5 @@ class SpanStream(Stream):
         self._ended = True
         # Not before its start, even when the clock was set back meanwhile.
         self._span.end(None if time_ns is None else max(time_ns, self._start_ns))
-        if self._active and self._metrics is not None:
-            self._metrics.ended(self._run)
+        if self._pid is not None and self._telemetry.metrics is not None:
+            self._telemetry.metrics.ended(self._run)
