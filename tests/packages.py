@@ -123,14 +123,24 @@ def attempt(python: str, dist: Path, folder: Path) -> None:
     call(programs / "subwatch", "run", "--", "true")
 
 
+def find(version: str) -> str | None:
+    """The first interpreter on the PATH that runs (pyenv puts programs there that only say what is missing)."""
+    for folder in os.get_exec_path():
+        path = shutil.which(f"python{version}", path=folder)
+        if path and subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return path
+    return None
+
+
 def pythons() -> list[str]:
     """The interpreters to try; those that are missing are said, and refused in CI."""
-    missing = [version for version in REQUIRED if not shutil.which(f"python{version}")]
+    found = {version: find(version) for version in PYTHONS}
+    missing = [version for version in REQUIRED if not found[version]]
     if missing and os.environ.get("CI"):
         raise SystemExit(f"not here: Python {', '.join(missing)}")
     if missing:
         print("not here, so not tried: Python", ", ".join(missing))
-    return [path for version in PYTHONS if (path := shutil.which(f"python{version}"))]
+    return [path for path in found.values() if path]
 
 
 def main() -> None:
