@@ -214,9 +214,17 @@ def test_structured_lines_show_what_they_say(display, terminal, child):
     process.say(line)
     screen.until(lambda lines: "server │ low space free=3" in lines and "low space free=3" in lines[-1])
     process.end()
-    assert "│ low space free=3" in screen.lines[-2]
+    screen.until(lambda lines: lines[-2].startswith("│ low space free=3 "))
     screen, console = terminal(columns=100)
     process = child("server", RichSink(console, structured=False))
     process.say(line)
     screen.until(lambda lines: f"server │ {line.strip()}" in lines)
+    process.end()
+
+
+def test_progress_in_json_is_a_bar_without_the_json(display):
+    screen, start = display()
+    process = start("restic")
+    process.say('{"message_type":"status","percent_done":0.39,"total_files":5,"files_done":2}\n')
+    screen.until(lambda lines: lines and lines[-1] == "* restic 0:NN ━━━━  39%")
     process.end()

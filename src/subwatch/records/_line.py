@@ -120,6 +120,14 @@ class Lines:
         return self._endings
 
     @property
+    def updates_only(self) -> bool:
+        r"""Whether every line ends with a lone ``\r``, as progress does; told without opening the batch."""
+        block = self._block
+        if block is not None:  # of whole lines
+            return b"\n" not in block
+        return all(ending == "\r" for ending in self.endings)
+
+    @property
     def flags(self) -> list[int]:
         """Why a record does not hold one whole line: bits `PARTIAL`, `TRUNCATED`, `CONTINUED`; 0 where it does."""
         if self._flags is None:

@@ -63,19 +63,33 @@ class Row:
         with self._lock:
             lines, self._latest = self._latest, None
             if lines is not None:
-                self._read(lines)
+                self._read(lines, lines.texts, True)
 
-    def read(self, lines: Lines) -> list[Progress | None]:
-        """Read the progress of lines now, and return it."""
+    def read(self, lines: Lines, texts: list[str], progress: bool) -> list[Progress | None]:
+        """Read lines now.
+
+        Args:
+            lines: The lines.
+            texts: What they say to a person.
+            progress: Whether to read their progress.
+
+        Returns:
+            Their progress.
+        """
         with self._lock:
             self._latest = None
-            return self._read(lines)
+            return self._read(lines, texts, progress)
 
-    def _read(self, lines: Lines) -> list[Progress | None]:
-        progress = lines.progress
+    def _read(self, lines: Lines, texts: list[str], wanted: bool) -> list[Progress | None]:
+        progress: list[Progress | None] = lines.progress if wanted else [None] * len(texts)
         for value in progress:
             if value is not None:
                 self._advance(value)
+        for text, value in zip(reversed(texts), reversed(progress), strict=True):
+            if text:
+                figures = value is not None and text[0] == "{"  # of JSON without a message the row has them
+                self.last = (value and value.label) or "" if figures else text
+                break
         return progress
 
     def _advance(self, progress: Progress) -> None:

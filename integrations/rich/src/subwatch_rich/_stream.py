@@ -78,16 +78,11 @@ class RichStream:
         self._display.leave()
 
     def _lines(self, lines: Lines) -> None:
-        texts = self._said(lines)
-        endings = lines.endings
-        for text in reversed(texts):
-            if text:
-                self.row.last = text
-                break
-        if self._live and self.sink.progress and endings.count("\r") == len(endings):
+        if self._live and self.sink.progress and lines.updates_only:
             self.row.keep(lines)
             return
-        progress = self.row.read(lines) if self.sink.progress else [None] * len(texts)
+        texts, endings = self._said(lines), lines.endings
+        progress = self.row.read(lines, texts, self.sink.progress)
         if self.sink.show == "none":
             return
         if "" in endings or self._begun:
