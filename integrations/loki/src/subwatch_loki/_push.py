@@ -83,9 +83,12 @@ class Emitter(LokiEmitterV1):  # type: ignore[misc]
             # Plain: VictoriaLogs takes a type with a charset for protobuf.
             session.headers["Content-Type"] = "application/json"
             session.headers["Content-Encoding"] = "gzip"
-            session.verify = options.verify
-            session.cert = options.cert
-            session.proxies.update(options.proxies or {})
+            # Once, as it takes more time than sending; by the arguments, since the environment's CA bundle
+            # would go before that of the session.
+            self._request = session.prepare_request(requests.Request("POST", self.url))
+            self._settings = session.merge_environment_settings(
+                self.url, dict(options.proxies or {}), True, options.verify, options.cert
+            )
         return session
 
     def push(self, body: bytes) -> Answer:
@@ -98,10 +101,12 @@ class Emitter(LokiEmitterV1):  # type: ignore[misc]
             The server's answer; never raises for what the network or the server does.
         """
         try:
+            session, request = self.session, self._request.copy()
+            request.prepare_body(body, None)
             with (
                 _quiet(),
-                self.session.post(
-                    self.url, data=body, timeout=self._options.timeout, allow_redirects=False, stream=True
+                session.send(
+                    request, timeout=self._options.timeout, allow_redirects=False, **self._settings
                 ) as response,
             ):
                 text = self._read(response)
