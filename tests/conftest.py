@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
 import sys
 from pathlib import Path
@@ -10,11 +11,15 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# A busy machine must not fail a property.
-hypothesis.settings.register_profile(
-    "subwatch", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
-hypothesis.settings.load_profile("subwatch")
+# A busy machine must not fail a property. HYPOTHESIS_PROFILE=nightly looks longer.
+for _profile, _examples in (("default", 100), ("nightly", 5000)):
+    hypothesis.settings.register_profile(
+        _profile,
+        max_examples=_examples,
+        deadline=None,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 def helper(name):
