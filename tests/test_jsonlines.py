@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import stat
 from concurrent.futures import ThreadPoolExecutor
 
@@ -119,6 +120,24 @@ def test_disk_is_full(front, caplog):
     sink.close(1.0)
     assert (done.returncode, done.seen.texts) == (3, ["hi"])
     assert done.exit.dropped == {"jsonlines": 2}
+
+
+def test_disk_that_was_full(tmp_path):
+    """Half a record stays behind; the next one does not join it."""
+    path = tmp_path / "run.jsonl"
+    sink = JsonLinesSink(path)
+    subwatch.run(["true"], sinks=[sink])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 50, limits[1]))
+    try:
+        subwatch.run(["true"], sinks=[sink])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    subwatch.run(["true"], sinks=[sink])
+    sink.close(1.0)
+    lines = path.read_bytes().splitlines()
+    assert len(lines.pop(2)) == 50
+    assert [json.loads(line)["event"] for line in lines] == ["start", "exit"] * 2
 
 
 @pytest.mark.parametrize("options", [{}, {"path": "x", "file": io.StringIO()}])

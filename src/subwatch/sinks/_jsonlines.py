@@ -53,6 +53,7 @@ class JsonLinesSink:
             self._file = sys.stderr
         else:
             self._raw = open(open_private(path), "ab", buffering=0)  # noqa: SIM115 - closed in close
+        self._torn = False  # the file ends with half a record: the disk was full
         self._lock = threading.Lock()
 
     def open(self, run: Run, /) -> JsonLinesSink:  # noqa: ARG002
@@ -69,8 +70,15 @@ class JsonLinesSink:
             if self._file is not None:
                 self._file.write(data.decode())
                 self._file.flush()
-            while data and self._raw is not None:
-                data = data[self._raw.write(data) :]
+            if self._raw is not None:
+                self._append(self._raw, data)
+
+    def _append(self, raw: FileIO, data: bytes) -> None:
+        if self._torn:
+            data = b"\n" + data  # what comes now is a line of its own
+        while data:
+            data = data[raw.write(data) :]
+            self._torn = bool(data)
 
     def close(self, timeout: float | None = None) -> None:
         """Close the file, if it was opened here and the sink itself (not a stream of it) is meant."""
