@@ -13,7 +13,7 @@ README = Path(__file__).parent.parent / "README.md"
 EXAMPLES = dict(re.findall(r"<!-- example: (\w+) -->\n```python\n(.*?)```", README.read_text(), re.DOTALL))
 
 
-@pytest.mark.parametrize("name", ["run", "configure", "aio"])
+@pytest.mark.parametrize("name", ["run", "configure", "aio", "map"])
 def test_example(name, tmp_path):
     """Each example of the core runs as it stands."""
     done = subprocess.run(
@@ -25,7 +25,7 @@ def test_example(name, tmp_path):
     )
 
     assert done.returncode == 0, done.stderr
-    seen = {"run": "INFO:subwatch.sh:sh: copying", "configure": "Exit(", "aio": "b'9\\n'"}[name]
+    seen = {"run": "INFO:subwatch.sh:sh: copying", "configure": "Exit(", "aio": "b'9\\n'", "map": "2 2 sh exited"}[name]
     assert seen in done.stdout + done.stderr
 
 

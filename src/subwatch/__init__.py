@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from . import aio as aio
+    from ._fleet import MapResult as MapResult
     from ._observe import Observation as Observation
 
     __version__: str
@@ -28,6 +29,7 @@ __all__ = [
     "Exit",
     "Line",
     "Lines",
+    "MapResult",
     "Observation",
     "Popen",
     "Progress",
@@ -44,18 +46,24 @@ __all__ = [
     "sink",
 ]
 
+# What is not needed by everyone, and where it is.
+_LATER = {
+    "MapResult": "_fleet",
+    "Observation": "_observe",
+    "aio": "aio",
+    "sinks": "sinks",
+    "testing": "testing",
+}
+
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
 
         return version("subwatch")
-    if name == "Observation":
-        from ._observe import Observation
-
-        return Observation
-    if name in ("aio", "sinks", "testing"):  # not needed by everyone
+    if name in _LATER:
         from importlib import import_module
 
-        return import_module(f"{__name__}.{name}")
+        module = import_module(f"{__name__}.{_LATER[name]}")
+        return getattr(module, name, module)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

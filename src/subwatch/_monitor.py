@@ -167,12 +167,12 @@ class Monitor:
 
         Args:
             returncode: As :attr:`subprocess.Popen.returncode`; None when it is not known.
-            reason: Why it was ended, if it was; ``"left_running"`` when it was not.
+            reason: Why it was ended, if it was; ``"left_running"`` when it was not, ``"lost"`` with its worker.
             drained: Whether all streams were read to their ends.
         """
         self._pass_on(self._session.finish)
         if returncode is None:
-            reason = "left_running" if reason == "left_running" else "unknown"
+            reason = reason if reason in ("left_running", "lost") else "unknown"
         elif reason is None:
             reason = "signaled" if returncode < 0 else "exited"
         self._emit_exit(reason=reason, returncode=returncode, drained=drained, usage=self.usage())

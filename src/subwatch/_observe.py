@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ._monitor import Monitor
-    from .records import Run, Usage
+    from .records import Exit, Run, Usage
 
 __all__ = ["Observation"]
 
@@ -20,6 +20,7 @@ class Observation:
 
     Attributes:
         run: What is known of the child; its `fields` are complete.
+        exit: The exit record, once there is one.
         env: The environment to start it with: what was given, and what the sinks add. None where nothing was
             given and nothing is added.
     """
@@ -28,6 +29,7 @@ class Observation:
         self.run: Run = monitor.run
         added = monitor.env(env)
         self.env: Mapping[str, str] | None = env if added is None else added
+        self.exit: Exit | None = None
         self._streams = streams
         self._monitor: Monitor | None = monitor
         monitor.watch(sorted(streams))
@@ -90,3 +92,4 @@ class Observation:
             if last:
                 self._monitor = None
             news(monitor)
+            self.exit = monitor.exit

@@ -56,7 +56,9 @@ def outcome(
         returncode = child.returncode
         if check and returncode and ending.reason != "stopped":
             raise subprocess.CalledProcessError(returncode, child.args, output=stdout, stderr=stderr)
-        return subprocess.CompletedProcess(child.args, returncode, stdout, stderr)
+        completed = subprocess.CompletedProcess(child.args, returncode, stdout, stderr)
+        completed.subwatch_exit = monitor.exit  # type: ignore[attr-defined]
+        return completed
     except BaseException as error:
         if isinstance(error, UnicodeError):
             error.add_note(f"the child itself has ended: {monitor.exit.message if monitor.exit else ''}")

@@ -56,6 +56,7 @@ def follow(drive: Drive, poller: Poller | None = None) -> threading.Thread | Non
         The thread, or None where none can be started (at the end of the interpreter, or when there are
         too many): the streams were handed over at once then.
     """
+    global _wake  # noqa: PLW0603 - one for the process
     late = "" if poller else "late-"
     thread = threading.Thread(
         target=contextvars.copy_context().run,
@@ -67,6 +68,9 @@ def follow(drive: Drive, poller: Poller | None = None) -> threading.Thread | Non
         if not _live and threading.main_thread().is_alive():
             atexit.unregister(_at_exit)
             atexit.register(_at_exit)  # last of all, so that it runs before sinks are closed
+        if _wake is None:
+            read, write = os.pipe()
+            _wake = _os.clear(read), _os.clear(write)
         _live[drive] = thread
     try:
         if not threading.main_thread().is_alive():  # in another exit hook: ours would not run any more
@@ -96,11 +100,7 @@ def _follow(drive: Drive, poller: Poller | None) -> None:
 
 
 def _wakeable(poller: Poller) -> Poller:
-    global _wake  # noqa: PLW0603 - one for the process
-    with _lock:
-        if _wake is None:
-            read, write = os.pipe()
-            _wake = _os.clear(read), _os.clear(write)
+    assert _wake is not None
     poller.read(_wake[0], _let_go)
     return poller
 
@@ -111,11 +111,12 @@ def _let_go() -> None:
 
 def _at_exit() -> None:
     """Have every thread hand over; do it for those that do not answer."""
-    if _wake is None:
+    if _wake is None:  # after a fork
         return
+    following = list(_live.items())  # those that let go at once are no less waited for
     os.write(_wake[1], b"!")  # never read: wakes all
     deadline = time.monotonic() + _PATIENCE
-    for drive, thread in list(_live.items()):
+    for drive, thread in following:
         thread.join(max(0.0, deadline - time.monotonic()))
         _hand_over(drive)
 

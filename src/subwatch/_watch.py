@@ -12,13 +12,15 @@ from ._report import report, sink_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Executor
     from subprocess import CompletedProcess
     from types import ModuleType
-    from typing import Any, Unpack, overload
+    from typing import Any, Literal, Unpack, overload
 
     from ._control import Backlog
     from ._ending import Ending
+    from ._fleet import MapResult
     from ._monitor import Monitor
     from ._observe import Observation
     from ._options import Options
@@ -158,6 +160,43 @@ class Watch:
         monitor, _ = self._prepare(options, {"args": args, **keywords})
         return Observation(monitor, keywords.get("env"), frozenset(streams))
 
+    def map(
+        self,
+        commands: Iterable[Command | Mapping[str, Any]],
+        *,
+        executor: Executor | None = None,
+        ordered: bool = True,
+        records: Literal["worker", "caller"] = "worker",
+        host: str = "127.0.0.1",
+        **keywords: Any,
+    ) -> Iterator[MapResult]:
+        """Run many commands on an executor: threads, processes, or an engine of many machines.
+
+        All are submitted at once. An executor of processes must be able to import subwatch, and to pickle the
+        options of this watch. A run whose worker dies is reported with the reason ``lost``; an engine that
+        repeats its task (as Dask does) repeats the command.
+
+        Args:
+            commands: Commands as `run` takes them, or mappings of its arguments with ``args`` among them.
+            executor: Any :class:`concurrent.futures.Executor`; by default threads, one for each CPU.
+            ordered: Give the results in the order of the commands, or as they come.
+            records: Whose sinks get the records: those of the ``"worker"``, where this watch is made again from
+                its options, or live those of the ``"caller"``.
+            host: Name or address of this machine as workers reach it, for ``records="caller"``; what listens
+                there takes only who knows a key that travels with the tasks.
+            keywords: Further arguments of `run` for every command; those of a mapping come before them.
+
+        Returns:
+            An iterator over a `MapResult` for each command. Closing it cancels what has not begun.
+
+        Raises:
+            subwatch.errors.ConfigError: An argument is wrong; nothing was started.
+        """
+        from ._fleet import run_all
+
+        check({name: keywords[name] for name in DEFAULTS.keys() & keywords.keys()})
+        return run_all(self, commands, executor, ordered, records, host, keywords)
+
     def close(self, timeout: float = 5.0) -> int:
         """Flush and close the sinks that this watch made.
 
@@ -177,6 +216,11 @@ class Watch:
     def _options_for(self, call: Mapping[str, Any]) -> dict[str, Any]:
         base = self._options if self is _default.current else merge(_default.current._options, self._options)
         return {**DEFAULTS, **merge(base, call)}
+
+    def _portable(self) -> Watch:
+        """A watch with the same options that does not depend on those of this process."""
+        options: Any = merge(_default.current._options, self._options)
+        return Watch(**options)
 
     def _own_sinks(self) -> tuple[Sink, ...]:
         """The sinks of this watch, made at first use; without any of its own, those of `configure`."""

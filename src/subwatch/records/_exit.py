@@ -41,8 +41,8 @@ class Exit(Single):
             failure, while it runs, or when somebody else has taken the status.
         signal: Name of the ending signal, such as ``"SIGKILL"``, or None.
         reason: ``exited``, ``signaled``, ``timed_out``, ``idle``, ``stopped``, ``interrupted``,
-            ``cancelled``, ``spawn_failed``, ``left_running`` when it outlives this Python, or ``unknown`` when
-            its status was taken by somebody else.
+            ``cancelled``, ``spawn_failed``, ``left_running`` when it outlives this Python, ``lost`` when the
+            worker that ran it died (`Watch.map`), or ``unknown`` when its status was taken by somebody else.
         start_ns: When it was started, in nanoseconds since the epoch.
         time_ns: When its end was seen, in nanoseconds since the epoch.
         duration: Seconds between the two by the monotonic clock.
@@ -142,6 +142,7 @@ class Exit(Single):
             "interrupted": "was interrupted",
             "cancelled": "was cancelled",
             "left_running": "was left running",
+            "lost": "was lost with its worker",
             "unknown": "ended with unknown status",
         }.get(self.reason)
         what = f"was killed by {self.signal}" if self.signal else f"exited with code {self.returncode}"
