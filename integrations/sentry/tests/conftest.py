@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import importlib.util
 import socket
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -144,28 +142,16 @@ def silent_server():
 
 @pytest.fixture
 def answering():
-    """DSN of a server that answers each request with a status: ``answering(429)``."""
+    """A server that answers each request with a status and closes: ``answering(429)`` has ``dsn`` and ``events()``."""
     servers = []
 
     def start(status):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                self.rfile.read(int(self.headers["Content-Length"]))
-                self.send_response(status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *arguments):
-                pass
-
-        servers.append(server := http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return f"http://key@127.0.0.1:{server.server_port}/1"
+        servers.append(server := _helper("servers").Answering(status))
+        return server
 
     yield start
     for server in servers:
-        server.shutdown()
-        server.server_close()
+        server.close()
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,8 @@ started with data of their own in a temporary folder. What cannot be installed f
 from __future__ import annotations
 
 import contextlib
+import gzip
+import http.server
 import json
 import os
 import shutil
@@ -14,10 +16,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+from sentry_sdk.envelope import Envelope
 
 BUGSINK = "bugsink==2.6.1"  # 2.6.2 needs a newer certifi than package indexes serve
 SPOTLIGHT = "4.11.8"
@@ -107,6 +112,36 @@ def _running(command, *, cwd, env, ready, log):
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+class Answering:
+    """A server that gives every request the same status, and keeps what it was sent."""
+
+    def __init__(self, status):
+        self._bodies = bodies = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                bodies.append(gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body)
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *arguments):
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.dsn = f"http://key@127.0.0.1:{self._server.server_port}/1"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def events(self):
+        envelopes = [Envelope.deserialize(body) for body in self._bodies]
+        return [event for envelope in envelopes if (event := envelope.get_event()) is not None]
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
 
 
 class Bugsink:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import pytest
 import sentry_sdk
@@ -98,6 +99,64 @@ def test_spotlight_reads_the_whole_envelope(init, spotlight):
     assert event["contexts"]["trace"]["span_id"] == job["spans"][0]["span_id"]
     assert [log["body"] for log in logs] == ["copying", "error: disk full"]
     assert [payload["status"] for kind, _, payload in items if kind == "check_in"] == ["in_progress", "error"]
+
+
+FORKS = """
+import os, sys, threading, time
+import sentry_sdk, subwatch
+
+def fail(text, code):
+    subwatch.run(["/bin/sh", "-c", f"echo {text} >&2; exit {code}"], sinks=["sentry"], stderr=-3)
+
+sentry_sdk.init(sys.argv[1], traces_sample_rate=1.0, default_integrations=True)
+fail("before", 1)
+sentry_sdk.flush(5)
+running = subwatch.Popen(["/bin/sh", "-c", "echo running >&2; read x; exit 2"], sinks=["sentry"], stdin=-1, stderr=-3)
+talk = ["/bin/sh", "-c", "for n in 1 2 3 4 5 6 7 8 9; do echo $n; sleep 0.05; done >&2"]
+# they end well: forking while another thread is about to send is not safe in the SDK (sentry-python#6164)
+threads = [threading.Thread(target=subwatch.run, args=(talk,), kwargs={"sinks": ["sentry"], "stderr": -3}) for _ in range(4)]
+for thread in threads:
+    thread.start()
+time.sleep(0.2)
+children = []
+for number in range(3):
+    if not (pid := os.fork()):
+        fail("forked", 4)
+        sentry_sdk.capture_message(f"message {number}")
+        sys.exit(0)  # the SDK flushes at the end, as in any process
+    children.append(pid)
+statuses = [os.waitpid(pid, 0)[1] for pid in children]
+for thread in threads:
+    thread.join()
+running.communicate(b"\\n")
+print(statuses)
+"""
+
+
+def test_fork(answering):
+    """A forked child has an SDK and runs of its own; what ran in the parent stays the parent's, and nothing doubles."""
+    server = answering(200)
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS, server.dsn], capture_output=True, text=True, timeout=60
+    )
+
+    assert (done.returncode, done.stdout) == (0, "[0, 0, 0]\n"), done.stderr
+    events = server.events()
+    told = Counter(
+        event["exception"]["values"][0]["value"] if "exception" in event else "message" for event in events
+    )
+    assert told == {
+        "sh exited with code 1: before": 1,
+        "sh exited with code 2: running": 1,
+        "sh exited with code 4: forked": 3,
+        "message": 3,
+    }
+    (own,) = {
+        tuple(crumb["message"] for crumb in event["breadcrumbs"]["values"] if "stderr" in crumb["category"])
+        for event in events
+        if event.get("tags", {}).get("subprocess.exit_code") == "4"
+    }
+    assert own == ("forked",)
 
 
 def tool(*arguments, **env):
@@ -212,7 +271,7 @@ def test_server_that_refuses(init, caplog):
 @pytest.mark.parametrize("status", [429, 413, 500])
 def test_server_that_answers_with_an_error(init, answering, caplog, status):
     """What a server did not take is said; it is counted, but for what the server has counted itself (429)."""
-    init(answering(status))
+    init(answering(status).dsn)
     sink = SentrySink()
     subwatch.run(["/bin/sh", "-c", "exit 7"], sinks=[sink])
 

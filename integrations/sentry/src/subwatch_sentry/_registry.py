@@ -10,6 +10,7 @@ tasks that share a scope would read each other's. They are added to an event whe
 
 from __future__ import annotations
 
+import os
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,17 @@ def remember(child: SentryStream) -> None:
 def find(run_id: str) -> SentryStream | None:
     """Return the child of a run, if it is remembered."""
     return _children.get(run_id)
+
+
+def _forked() -> None:
+    """In a forked child: what runs is the parent's; a lock before its last lines may never be released here."""
+    for key, child in list(_children.items()):
+        if not child.ended:
+            del _children[key]
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _nearby() -> list[SentryStream]:
