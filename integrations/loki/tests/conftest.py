@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
 import sys
 import threading
 import time
@@ -54,6 +55,20 @@ def make_server(lokiserver):
 
 
 @pytest.fixture
+def make_proxy():
+    """Start forward proxies."""
+    proxies = []
+
+    def make(*args):
+        proxies.append(_load("forwardproxy").ForwardProxy(*args))
+        return proxies[-1]
+
+    yield make
+    for proxy in proxies:
+        proxy.stop()
+
+
+@pytest.fixture
 def server(make_server):
     """A conformance server of the test's own."""
     return make_server()
@@ -83,11 +98,11 @@ class Loki:
             with error:
                 return error.code, error.read()
 
-    def entries(self, label=None, count=None, wait=10, start=None):
+    def entries(self, label=None, count=None, wait=20):
         """Entries of a test's stream, oldest first: (time, line, metadata, labels); waits for `count`."""
         deadline = time.monotonic() + wait
         while True:
-            found = self._entries(label or self.label, start or time.time_ns() - 7 * 86400 * 10**9)
+            found = self._entries(label or self.label, time.time_ns() - 3 * 3600 * 10**9)
             if count is None or len(found) >= count or time.monotonic() > deadline:
                 return found
             time.sleep(0.1)
@@ -120,20 +135,47 @@ class Loki:
 
 
 @pytest.fixture(scope="session")
-def shared_url():
-    """Address of the server for tests without faults: the one given, or one of ours for the session."""
+def shared():
+    """The server for tests without faults: the one given, or one of ours for the session."""
     url = os.environ.get("SUBWATCH_TEST_LOKI_URL")
     if url:
-        yield url.rstrip("/")
+        yield Loki(url.rstrip("/"), os.environ.get("SUBWATCH_TEST_LOKI_TENANT"))
         return
     server = _load("lokiserver").LokiServer()
-    yield server.url
+    yield Loki(server.url)
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def has_tenants(shared):
+    """Whether the server wants a tenant and none is given: then each test is one, with limits of its own."""
+    return not shared.tenant and shared.request("/loki/api/v1/labels")[0] == 401
+
+
+@pytest.fixture(scope="session")
+def has_tight_limits(shared):
+    """Whether the server's limits are not the default ones, which `/config?mode=diff` of a Loki tells."""
+    told = os.environ.get("SUBWATCH_TEST_LOKI_LIMITS")
+    if told or "SUBWATCH_TEST_LOKI_URL" not in os.environ:
+        return told == "tight"
+    status, text = shared.request("/config?mode=diff")
+    names = (
+        "ingestion|per_stream|max_line|max_label|max_structured|max_global|max_streams|reject_old|creation"
+    )
+    return status == 200 and re.search(rf"^ +({names})\w*:", text.decode(), re.MULTILINE) is not None
+
+
 @pytest.fixture
-def loki(shared_url):
-    return Loki(shared_url, os.environ.get("SUBWATCH_TEST_LOKI_TENANT"))
+def default_limits():
+    """For tests that hold with default limits only: elsewhere `loki` is a conformance server."""
+
+
+@pytest.fixture
+def loki(request, shared, has_tenants):
+    """The server for tests without faults, and a label of the test's own."""
+    if "default_limits" in request.fixturenames and request.getfixturevalue("has_tight_limits"):
+        return Loki(request.getfixturevalue("make_server")().url)
+    return Loki(shared.url, f"subwatch-{uuid.uuid4().hex[:12]}" if has_tenants else shared.tenant)
 
 
 @pytest.fixture

@@ -530,6 +530,12 @@ class Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         if url.path == "/ready":
             self.answer(200, "ready")
+        elif (
+            url.path == "/loki/api/v1/labels"
+            and owner.store.limits.auth
+            and "X-Scope-OrgID" not in self.headers
+        ):
+            self.answer(401, "no org id")
         elif url.path == "/loki/api/v1/query_range":
             try:
                 document = owner.query(
@@ -577,10 +583,11 @@ class LokiServer:
     Args:
         store: Of an earlier server, for a restart.
         port: Of an earlier server.
+        tls: An `ssl.SSLContext`, for https.
         limits: Fields of `Limits`.
     """
 
-    def __init__(self, store=None, port=0, **limits):
+    def __init__(self, store=None, port=0, tls=None, **limits):
         self.store = store or Store(Limits(**limits))
         self.requests = []
         self.faults = deque()
@@ -590,8 +597,12 @@ class LokiServer:
         self.released = threading.Event()
         self._server = Server(("127.0.0.1", port), Handler)
         self._server.owner = self
+        if tls is not None:  # the handshake in the connection's own thread
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.port = self._server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 

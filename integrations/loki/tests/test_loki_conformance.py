@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import time
 import zlib
 
@@ -20,11 +19,8 @@ HOUR = 3600 * 10**9
 DAY = 24 * HOUR
 
 
-@pytest.fixture
-def loki(loki, make_server, loki_at):
-    """Limits other than the defaults would give other answers."""
-    tight = os.environ.get("SUBWATCH_TEST_LOKI_LIMITS") == "tight"
-    return loki_at(make_server().url) if tight else loki
+# Limits other than the defaults would give other answers.
+pytestmark = pytest.mark.usefixtures("default_limits")
 
 
 def now():

@@ -139,6 +139,17 @@ def test_an_outage_of_500s(server, local, fault, caplog):
     assert len(server.requests) < 150, "it backs off"
 
 
+@pytest.mark.slow
+def test_half_a_minute_of_500s(server, local, fault, caplog):
+    """With the default pauses, but for the longest one."""
+    outage(server, fault(status=500, text="no"), 30.0)
+    account = Account(local, lines=600, pause=0.05, close=30, retry_min=0.5, retry_max=5.0)
+    account.check(602)
+    assert account.dropped == 0
+    assert len(said(caplog, "cannot deliver")) == 1
+    assert len(server.requests) < 60, "it backs off"
+
+
 def test_a_restart_of_the_server(make_server, loki_at):
     first = make_server()
     local = loki_at(first.url)
@@ -432,25 +443,6 @@ def test_closing_twice_and_emitting_afterwards(server, local):
     with contextlib.suppress(Exception):
         stream.close()
     assert len(local.entries()) == 1
-
-
-def test_no_span_is_made_of_our_requests(server, local, monkeypatch):
-    import types
-
-    used = []
-
-    @contextlib.contextmanager
-    def suppress_instrumentation():
-        used.append("in")
-        yield
-        used.append("out")
-
-    module = types.SimpleNamespace(suppress_instrumentation=suppress_instrumentation)
-    monkeypatch.setitem(sys.modules, "opentelemetry.instrumentation.utils", module)
-    sink = LokiSink(**local.options)
-    subwatch.run(["true"], sinks=[sink])
-    assert sink.close(5) == 0
-    assert used == ["in", "out"]
 
 
 def test_the_connection_is_kept(server, local, monkeypatch):

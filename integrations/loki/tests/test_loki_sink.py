@@ -35,7 +35,7 @@ def make_sink(loki):
 
     yield make
     for sink in sinks:
-        assert sink.close(10) == 0
+        assert sink.close(60) == 0
 
 
 def script(text):
@@ -114,6 +114,7 @@ def test_every_character_arrives(loki, make_sink):
     assert lines[0] == expected
 
 
+@pytest.mark.usefixtures("default_limits")
 def test_many_lines_arrive_exactly_once(loki, make_sink):
     count = 20_000
     sink = make_sink(policy="block", batch_bytes=100_000)
@@ -123,6 +124,7 @@ def test_many_lines_arrive_exactly_once(loki, make_sink):
     assert [each["line"] for _, _, each, _ in entries[1:-1]] == [str(n + 1) for n in range(count)]
 
 
+@pytest.mark.usefixtures("default_limits")
 def test_equal_lines_of_parallel_runs_are_all_kept(loki, make_sink):
     sink = make_sink()
     command = script("import sys\nfor n in range(500): sys.stderr.write('same\\n')")
@@ -155,6 +157,7 @@ def test_a_line_waits_no_longer_than_its_batch(loki, make_sink):
         process.stdin.write(b"\n")
 
 
+@pytest.mark.usefixtures("default_limits")
 def test_long_lines_are_cut_and_marked(loki, make_sink):
     sink = make_sink()
     run(sink, script("import sys; sys.stderr.write('x' * 70000 + '\\nshort\\n')"))
@@ -274,6 +277,7 @@ def test_urls_with_path_and_without(url, full):
     assert LokiSink(url).url == full
 
 
+@pytest.mark.usefixtures("default_limits")
 def test_bad_labels_are_made_valid_and_said_once(loki, make_sink, caplog):
     sink = make_sink(labels={"app.name": "x", "1st": 1, "é": "y", "__reserved": True, "empty": ""})
     run(sink, say("a"))
@@ -288,6 +292,7 @@ def test_bad_labels_are_made_valid_and_said_once(loki, make_sink, caplog):
     assert len(said) == len(set(said)) == 4
 
 
+@pytest.mark.usefixtures("default_limits")
 def test_more_than_15_labels(loki, make_sink, caplog):
     run(make_sink(labels={f"l{n:02}": n for n in range(20)}), say("a"))
     entries = loki.entries(count=3)
@@ -297,6 +302,7 @@ def test_more_than_15_labels(loki, make_sink, caplog):
     assert "at most 15 labels" in caplog.text
 
 
+@pytest.mark.usefixtures("default_limits")
 def test_odd_tags_become_valid_metadata(loki, make_sink):
     tags = {"a.b": "1", "é": "2", "run_id": "3", "9": "4", "": "5", "long": "x" * 100_000}
     run(make_sink(), say("x"), tags=tags)

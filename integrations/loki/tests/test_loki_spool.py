@@ -25,7 +25,7 @@ def path(tmp_path):
     return tmp_path / "state" / "loki.spool"
 
 
-def job(url, path, label, lines=100, **options):
+def job(url, path, label, lines=100, close=5, **options):
     """A short-lived process that runs one child; returns what it has printed."""
     code = f"""
 import subprocess, sys, subwatch
@@ -37,7 +37,7 @@ class Keep:
     def close(self, timeout): return 0
 child = [sys.executable, "-c", "import sys\\nfor n in range({lines}): print('line', n, file=sys.stderr)"]
 subwatch.Watch(sinks=[Keep()]).run(child, stderr=subprocess.DEVNULL)
-left = sink.close(5)
+left = sink.close({close})
 print(left, kept[0].dropped)
 """
     return [sys.executable, "-W", "error", "-c", code]
@@ -141,6 +141,24 @@ subwatch.run(["sh", "-c", child], sinks=[sink], stderr=subprocess.DEVNULL)
     run_job(server.url, path, local.label, lines=1)
     assert numbers(local.entries(count=54)) == [complete(50)[:-1], complete(1)]
     assert stored(path) == 0
+
+
+def test_a_push_in_flight_at_the_end_is_delivered_once(make_server, loki_at, lokiserver, path):
+    """Stored, but not answered in time: the next run sends the same bytes, and Loki has them already."""
+    server = make_server()
+    local = loki_at(server.url)
+    server.always = lokiserver.Fault(hang="before", store=True)
+    left, dropped, _ = run_job(server.url, path, local.label, batch_bytes=2**20, timeout=30, close=0.3)
+    assert (left, dropped) == (0, 0)
+    assert stored(path) == 102
+    assert len(local.entries()) > 0
+    server.always = None
+    server.released.set()
+    assert run_job(server.url, path, local.label, lines=1)[:2] == (0, 0)
+    assert numbers(local.entries(count=105)) == [complete(), complete(1)]
+    assert server.store.sent_twice > 0
+    bodies = [body for _, body in server.requests]
+    assert bodies[0] == bodies[1]
 
 
 def test_several_processes_share_a_spool(make_server, loki_at, lokiserver, path):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import ssl
 import sys
 import time
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import requests
 import requests.auth
@@ -83,6 +87,9 @@ class Emitter(LokiEmitterV1):  # type: ignore[misc]
             # Plain: VictoriaLogs takes a type with a charset for protobuf.
             session.headers["Content-Type"] = "application/json"
             session.headers["Content-Encoding"] = "gzip"
+            if options.verify is False:  # a warning for each request helps nobody who has said so
+                message = f"Unverified HTTPS request is being made to host '{urlsplit(self.url).hostname}'"
+                warnings.filterwarnings("ignore", re.escape(message))
             # Once, as it takes more time than sending; by the arguments, since the environment's CA bundle
             # would go before that of the session.
             self._request = session.prepare_request(requests.Request("POST", self.url))
@@ -152,4 +159,7 @@ def _explain(error: Exception) -> str:
         if not isinstance(inner, Exception):
             break
         seen = inner
-    return f"{type(error).__name__}: {seen}"[:500]
+    cure = ""
+    if isinstance(seen, ssl.SSLCertVerificationError):
+        cure = "; if its certificate is your own, pass verify= with the path of the CA's"
+    return f"{type(error).__name__}: {seen}"[:500] + cure
