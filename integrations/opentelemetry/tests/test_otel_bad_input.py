@@ -82,7 +82,7 @@ def test_values_over_the_limit_of_the_sdk(make_memory, Child, follow, monkeypatc
     child = Child(("/usr/bin/a_very_long_name", *["y" * 50] * 200), tags={"long": "z" * 50})
     follow(memory.sink(), child, child.start(), child.lines("a" * 50), child.exit(1, tail=["w" * 50] * 20))
 
-    assert memory.span.attributes["process.executable.name"] == "a_very_l"
+    assert memory.span.name == memory.span.attributes["process.executable.name"] == "a_very_l"
     assert memory.logs[0].body == "a" * 50
 
 

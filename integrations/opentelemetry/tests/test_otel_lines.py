@@ -10,7 +10,6 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import subwatch
-
 from subwatch.records import CONTINUED, INFO, PARTIAL, TRUNCATED, WARNING, Progress
 from subwatch_opentelemetry import OpenTelemetrySink
 from subwatch_opentelemetry._logs import severity

@@ -100,7 +100,7 @@ def test_failure(memory, Child, follow, options, code, error, description):
     assert not span.events
 
 
-@pytest.mark.parametrize("reason", ["stopped", "unknown"])
+@pytest.mark.parametrize("reason", ["stopped", "unknown", "left_running"])
 def test_no_failure(memory, Child, follow, reason):
     child = Child()
     code, signal = (-15, "SIGTERM") if reason == "stopped" else (None, None)
@@ -167,23 +167,22 @@ def test_clock_set_back_does_not_turn_the_span_around(memory, Child, follow):
     assert memory.span.end_time >= memory.span.start_time
 
 
-def test_sampler_sees_what_is_known_before_the_start(Child, follow):
+def test_sampler_sees_name_kind_and_tags(Child, follow):
     seen = {}
 
     class Look(Sampler):
         def should_sample(self, parent, trace_id, name, kind=None, attributes=None, *others, **more):
-            seen.update(attributes, name=name, kind=kind)
+            seen.update(attributes or {}, name=name, kind=kind)
             return SamplingResult(Decision.DROP)
 
         def get_description(self):
             return "look"
 
-    child = Child()
+    child = Child(tags={"cluster": "main"})
     sink = OpenTelemetrySink(tracer_provider=TracerProvider(sampler=Look(), shutdown_on_exit=False))
     follow(sink, child, child.start(), child.exit())
 
-    assert seen["name"] == seen["process.executable.name"] == "pg_basebackup"
-    assert seen["kind"] is SpanKind.CLIENT
+    assert seen == {"name": "pg_basebackup", "kind": SpanKind.CLIENT, "cluster": "main"}
 
 
 @pytest.mark.parametrize(

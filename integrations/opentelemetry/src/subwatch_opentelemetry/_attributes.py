@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from subwatch.records import LEVEL_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from subwatch.records import Exit, Line, Run
 
@@ -81,39 +81,43 @@ def clean(value: object, limit: int | None) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()[:limit]
 
 
-def command_attributes(run: Run, limit: int | None, command_args: bool) -> dict[str, Any]:
-    """Return what a sampler may want to decide on, the most important first.
+def tag_attributes(tags: Mapping[str, str], limit: int | None) -> dict[str, Any]:
+    """Return the user's labels; those named like attributes of ours, or reserved ones, under a prefix.
 
     Args:
-        run: The run about to start.
+        tags: The run's tags.
         limit: Largest length of a value, in characters.
-        command_args: Whether to give the (redacted) command.
 
     Returns:
-        Attributes of the span at its start.
+        Attributes of the span from its creation, so that samplers may decide by them.
     """
-    attributes: dict[str, Any] = {PROCESS_EXECUTABLE_NAME: clean(run.program, limit)}
-    if command_args:
-        attributes[PROCESS_COMMAND_ARGS] = [clean(arg, limit) for arg in run.argv[:_MAX_ARGS]]
-        if len(run.argv) > _MAX_ARGS:
-            attributes[PROCESS_ARGS_COUNT] = len(run.argv)
-    if run.tags:
-        attributes.update(_tags(run.tags, limit))
+    attributes = {}
+    for name, value in islice(tags.items(), _MAX_TAGS):
+        if name:
+            key = clean(name, None)
+            attributes[TAG_PREFIX + key if key.startswith(_RESERVED) else key] = clean(value, limit)
     return attributes
 
 
-def process_attributes(run: Run, limit: int | None, pid: int | None) -> dict[str, Any]:
-    """Return the circumstances of the start, the most important first.
+def process_attributes(run: Run, limit: int | None, pid: int | None, command_args: bool) -> dict[str, Any]:
+    """Return what was started and where, the most important first.
 
     Args:
         run: The run.
         limit: Largest length of a value, in characters.
         pid: Process id, or None when the child could not be started.
+        command_args: Whether to give the (redacted) command.
 
     Returns:
-        Attributes of the span, to be set while the child is busy starting.
+        Attributes of the span.
     """
-    attributes: dict[str, Any] = {} if pid is None else {PROCESS_PID: pid}
+    attributes: dict[str, Any] = {PROCESS_EXECUTABLE_NAME: clean(run.program, limit)}
+    if pid is not None:
+        attributes[PROCESS_PID] = pid
+    if command_args:
+        attributes[PROCESS_COMMAND_ARGS] = [clean(arg, limit) for arg in run.argv[:_MAX_ARGS]]
+        if len(run.argv) > _MAX_ARGS:
+            attributes[PROCESS_ARGS_COUNT] = len(run.argv)
     attributes[RUN_ID] = run.id[:limit]
     attributes[PROCESS_WORKING_DIRECTORY] = clean(run.cwd, limit)
     if run.argv and run.argv[0][:1] == "/":
@@ -123,13 +127,6 @@ def process_attributes(run: Run, limit: int | None, pid: int | None) -> dict[str
         attributes[CODE_LINE_NUMBER] = run.caller.line
         attributes[CODE_FUNCTION_NAME] = clean(run.caller.function, limit)
     return attributes
-
-
-def _tags(tags: Mapping[str, str], limit: int | None) -> Iterator[tuple[str, str]]:
-    for name, value in islice(tags.items(), _MAX_TAGS):
-        if name:
-            key = clean(name, None)
-            yield (TAG_PREFIX + key if key.startswith(_RESERVED) else key), clean(value, limit)
 
 
 def child_attributes(run: Run, limit: int | None, pid: int | None, alone: bool) -> dict[str, Any]:

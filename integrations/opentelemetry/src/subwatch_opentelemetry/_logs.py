@@ -84,10 +84,10 @@ class LineLog:
         self._child = names.child_attributes(run, self._limits.length, pid, alone)
         self._common: dict[tuple[str, bool], dict[str, Any]] = {}
 
-    @property
-    def thinned(self) -> int:
-        """Progress updates left out."""
-        return self._updates.thinned
+    def losses(self) -> dict[str, int]:
+        """Return how many lines the log has not, as attributes of the span."""
+        found = {names.LINES_DROPPED: self.dropped, names.LINES_THINNED: self._updates.thinned}
+        return {name: count for name, count in found.items() if count}
 
     def emit(self, lines: Lines) -> None:
         """Emit a batch."""

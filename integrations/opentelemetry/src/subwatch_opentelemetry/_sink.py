@@ -102,7 +102,6 @@ class OpenTelemetrySink:
         _check("max_lines_per_second", max_lines_per_second)
         if max_value_length is not None:
             _check("max_value_length", max_value_length)
-        self._command_args = command_args
         self._propagate = propagate
         self._baggage = baggage
         self._connect = partial(Telemetry, measure=metrics, max_length=max_value_length)
@@ -112,6 +111,7 @@ class OpenTelemetrySink:
             lines=lines,
             progress=progress,
             tail=tail,
+            command_args=command_args,
             rate=RateLimit(max_lines_per_second),
             telemetry=self._connect(tracer_provider, logger_provider, meter_provider),
         )
@@ -165,8 +165,8 @@ class OpenTelemetrySink:
         env: Mapping[str, str | None] = {}
         place = span.get_span_context()
         if place.is_valid:
-            run.fields["trace_id"] = trace.format_trace_id(place.trace_id)
-            run.fields["span_id"] = trace.format_span_id(place.span_id)
+            run.fields["trace_id"] = f"{place.trace_id:032x}"
+            run.fields["span_id"] = f"{place.span_id:016x}"
             if self._propagate:
                 env = child_environment(within, self._baggage)
         stream: Stream
@@ -184,13 +184,12 @@ class OpenTelemetrySink:
         return stream
 
     def _start_span(self, run: Run, parent: Context, start_ns: int) -> Span:
-        telemetry = self._plan.telemetry
-        attributes = names.command_attributes(run, telemetry.limits.length, self._command_args)
+        telemetry, limits = self._plan.telemetry, self._plan.telemetry.limits
         return telemetry.tracer.start_span(
-            attributes[names.PROCESS_EXECUTABLE_NAME],
+            names.clean(run.program, limits.length),
             parent,
             SpanKind.CLIENT,
-            telemetry.limits.fit(attributes, ROOM_LATER),
+            limits.fit(names.tag_attributes(run.tags, limits.length), ROOM_LATER) if run.tags else None,
             start_time=start_ns,
         )
 

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from ._rate import RateLimit
     from ._telemetry import Telemetry
 
-#: The stream whose child is about to be spawned here: the instrumentor must not trace it a second time.
+#: The stream whose child is about to be spawned here, while the instrumentor is at work: it must not trace that
+#: child a second time.
 spawning: ContextVar[Stream | None] = ContextVar("subwatch_opentelemetry_spawning", default=None)
 
 #: So many attributes a span gets at most when the child is started, and when it has ended.
-_ROOM_AT_START, _ROOM_AT_EXIT = 7, 10
+_ROOM_AT_START, _ROOM_AT_EXIT = 10, 10
 ROOM_LATER = _ROOM_AT_START + _ROOM_AT_EXIT
 
 _MAX_DESCRIPTION = 256
@@ -75,6 +76,7 @@ class Plan:
         lines: ``"logs"``, ``"events"`` or ``"none"``.
         progress: Seconds between progress updates in the log; True for all, False for none.
         tail: How many of the last lines the span shows.
+        command_args: Whether the span shows the command.
         rate: Limits the log records.
         telemetry: Where everything goes.
     """
@@ -82,6 +84,7 @@ class Plan:
     lines: str
     progress: float | bool
     tail: int
+    command_args: bool
     rate: RateLimit
     telemetry: Telemetry
 
@@ -123,10 +126,10 @@ class SpanStream(Stream):
     @property
     def wants_lines(self) -> bool:
         """Whether lines would be looked at now: the SDK may be shut down, or set up, meanwhile."""
-        telemetry = self._telemetry
-        return telemetry.metrics is not None or (
-            self._plan.lines == "logs" and enabled(telemetry.logger, self._within)
-        )
+        if self._telemetry.metrics is not None:
+            return True
+        # there are none before the start, and what the SDK says is not worth the child's waiting for it
+        return self._plan.lines == "logs" and (self.spawning or enabled(self._telemetry.logger, self._within))
 
     @property
     def dropped(self) -> int:
@@ -170,45 +173,47 @@ class SpanStream(Stream):
         self.spawning = False
         self._pid = start.pid
         if self._recording:  # not before the start, so that the child need not wait for it
-            limits = self._telemetry.limits
-            attributes = names.process_attributes(self._run, limits.length, start.pid)
-            self._span.set_attributes(limits.fit(attributes, _ROOM_AT_EXIT))
+            attributes = self._process_attributes(start.pid)
+            self._span.set_attributes(self._telemetry.limits.fit(attributes, _ROOM_AT_EXIT))
         if self._telemetry.metrics is not None:
             self._telemetry.metrics.started(self._run)
 
+    def _process_attributes(self, pid: int | None) -> dict[str, Any]:
+        length = self._telemetry.limits.length
+        return names.process_attributes(self._run, length, pid, self._plan.command_args)
+
     def _exited(self, exit: Exit) -> None:
+        failed = exit.failed
         attributes = names.exit_attributes(exit, self._telemetry.limits.length)
         if self._log is not None:
             self._log.finish()
         # The span says it all; the log says it too where somebody is to be alarmed, or no span tells it.
-        if self._plan.lines == "logs" and (exit.failed or not self._recording):
+        if self._plan.lines == "logs" and (failed or not self._recording):
             self._logged().exited(exit, attributes)
         if self._recording and not self._ended:
-            self._tell(exit, attributes)
+            if failed or self._plan.lines == "events":
+                self._tell_tail(exit, attributes)
+            if self._log is not None:
+                attributes |= self._log.losses()
+            if self._pid is None:
+                attributes |= self._process_attributes(exit.pid)
+            self._span.set_attributes(self._telemetry.limits.fit(attributes))
         self._end(exit.time_ns)
         if self._telemetry.metrics is not None:
             self._telemetry.metrics.exited(exit)
 
-    def _tell(self, exit: Exit, attributes: dict[str, Any]) -> None:
-        span, limits, events = self._span, self._telemetry.limits, self._plan.lines == "events"
-        tail = self._tail(exit) if exit.failed or events else []
+    def _tell_tail(self, exit: Exit, attributes: dict[str, Any]) -> None:
+        span, length = self._span, self._telemetry.limits.length
+        tail = self._tail(exit)
         if exit.failed:
-            texts = [names.clean(line.text, limits.length) for line in tail]
+            texts = [names.clean(line.text, length) for line in tail]
             if texts:
                 attributes[names.TAIL] = texts
             cause = exit.error if exit.error is not None else texts[-1] if texts else None
             span.set_status(Status(StatusCode.ERROR, cause and names.clean(cause, _MAX_DESCRIPTION)))
-        if self._log is not None:
-            if self._log.dropped:
-                attributes[names.LINES_DROPPED] = self._log.dropped
-            if self._log.thinned:
-                attributes[names.LINES_THINNED] = self._log.thinned
-        if self._pid is None:
-            attributes |= names.process_attributes(self._run, limits.length, exit.pid)
-        span.set_attributes(limits.fit(attributes))
-        if events:
+        if self._plan.lines == "events":
             for line in tail:
-                span.add_event(names.LINE_EVENT, names.line_attributes(line, limits.length), line.time_ns)
+                span.add_event(names.LINE_EVENT, names.line_attributes(line, length), line.time_ns)
 
     def _tail(self, exit: Exit) -> Sequence[Line]:
         """As many last lines as the sink shows, which the exit record may have less of."""
