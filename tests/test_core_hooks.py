@@ -92,6 +92,17 @@ def test_the_tail_can_be_read_from_another_thread_meanwhile():
     assert len([look for look in looks if look]) > 1
 
 
+def test_the_tail_of_lines_that_nobody_wants_has_their_times():
+    sink = Sink(wants_lines=False)
+    sink.attributes["look"] = lambda: [(line.text, line.number, line.time_ns) for line in sink.run.tail()]
+    script = "for n in 1 2 3; do printf $n >&2; printf ' of 3\\n' >&2; sleep 0.2; done; printf end >&2"
+    subwatch.run(["sh", "-c", script], sinks=[sink])
+    texts, numbers, times = zip(*sink.stream.seen[-1])
+    assert (texts, numbers) == (("1 of 3", "2 of 3", "3 of 3", "end"), (1, 2, 3, 4))
+    assert all(later - time_ns > 1e8 for time_ns, later in zip(times, times[1:], strict=False))
+    assert sink.stream.records[-1].lines == {"stderr": 0}  # none was made
+
+
 # -- time ---------------------------------------------------------------------------------------------
 
 

@@ -33,7 +33,7 @@ class _Stream:
 
     __slots__ = (
         "bytes", "context", "decode", "framer", "held", "inside_key", "level", "lines", "midway", "name", "since",
-        "transcode", "unread",
+        "skipped", "transcode", "unread",
     )  # fmt: skip
 
     def __init__(self, name: str, pipeline: Pipeline) -> None:
@@ -49,7 +49,8 @@ class _Stream:
         self.held = ""  # raw text of it that must not be shown yet
         self.level = 0  # of its beginning
         self.inside_key = False  # it begins within a private key
-        self.unread: Unread | None = None  # what nobody wanted lately
+        self.skipped = False  # nobody wants its lines
+        self.unread: Unread | None = None  # the last of what nobody wanted
 
 
 class Session:
@@ -95,8 +96,11 @@ class Session:
         stream.since = time_ns
         if stream.transcode is not None:
             data = stream.transcode(data)
-        if stream.unread is not None:
-            data = self._remember(stream) + data
+        if stream.skipped:
+            if stream.unread is not None:
+                data = self._remember(stream) + data
+            self._settle()
+            stream.skipped = False
         block = stream.framer.feed(data)
         # one more, because the last byte may be half of an ending
         long = stream.framer.pending > self._max_line + 1
@@ -117,33 +121,20 @@ class Session:
         if stream.transcode is not None:
             data = stream.transcode(data)
         if stream.unread is None:
+            self._settle()
             stream.unread = Unread()
+            stream.skipped = True
             data = stream.framer.take() + data
-        stream.unread.add(data)
+        stream.unread.add(time_ns, data)
         return _NONE
 
     def _remember(self, stream: _Stream) -> bytes:
         """Put the last of what nobody wanted into the tail; return the unfinished line."""
         unread, stream.unread = stream.unread, None
         assert unread is not None
-        block, rest = unread.split()
-        if block:
-            rows = self._care(stream, block)
-            texts, endings = [row[0] for row in rows], [row[1] for row in rows]
-            self._settle()
-            self._tail.add(
-                Lines(
-                    self.run,
-                    stream.name,
-                    self._number,
-                    self._last_ns,
-                    False,
-                    self._pipeline,
-                    None,
-                    texts,
-                    endings,
-                )
-            )
+        blocks, rest = unread.split()
+        for time_ns, block in blocks:
+            self._rows(stream, time_ns, self._care(stream, block))
         return rest
 
     def idle_at(self) -> int | None:
@@ -248,7 +239,8 @@ class Session:
             stream, lines = self._open
             self._open = None
             count = len(lines)
-            stream.lines += count
+            if not stream.skipped:  # otherwise these are but the last of those that nobody has counted
+                stream.lines += count
             self._number += count
             self._last_ns = lines.time_ns + count - 1
             self._tail.add(lines)

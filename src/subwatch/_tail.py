@@ -20,6 +20,7 @@ _MOST = 1000
 # Of lines that nobody wants so many bytes are kept: more than the longest private key, so that one whose
 # end is in the tail is seen from its beginning.
 _KEPT = 128 * 1024
+_SHORT = 512
 
 
 class Unread:
@@ -28,25 +29,35 @@ class Unread:
     __slots__ = ("_chunks", "_cut", "_size")
 
     def __init__(self) -> None:
-        self._chunks: deque[bytes] = deque()
+        self._chunks: deque[tuple[int, bytes]] = deque()
         self._size = 0
         self._cut = False
 
-    def add(self, data: bytes) -> None:
-        """Keep a chunk, and forget what is older than need be."""
+    def add(self, time_ns: int, data: bytes) -> None:
+        """Keep a chunk and when it was read, and forget what is older than need be."""
         chunks = self._chunks
-        chunks.append(data)
         self._size += len(data)
-        while self._size - len(chunks[0]) >= _KEPT:
-            self._size -= len(chunks.popleft())
+        if chunks and len(chunks[-1][1]) < _SHORT and not chunks[-1][1].endswith(b"\n"):
+            data = chunks.pop()[1] + data  # one who writes byte by byte does not fill the memory with chunks
+        chunks.append((time_ns, data))
+        while self._size - len(chunks[0][1]) >= _KEPT:
+            self._size -= len(chunks.popleft()[1])
             self._cut = True
 
-    def split(self) -> tuple[bytes, bytes]:
-        """Return whole lines, and the beginning of the line that is not."""
-        data = b"".join(self._chunks)
-        start = data.find(b"\n") + 1 if self._cut else 0
-        end = data.rfind(b"\n") + 1
-        return data[start:end], data[max(start, end) :]
+    def split(self) -> tuple[list[tuple[int, bytes]], bytes]:
+        """Return whole lines, with the time of the chunk that ended them, and the beginning of the line that is not."""
+        blocks: list[tuple[int, bytes]] = []
+        pieces: list[bytes] = []
+        for time_ns, data in self._chunks:
+            end = data.rfind(b"\n") + 1
+            if end:
+                block = b"".join((*pieces, data[:end]))
+                if self._cut and not blocks:
+                    block = block[block.find(b"\n") + 1 :]
+                blocks.append((time_ns, block))
+                pieces.clear()
+            pieces.append(data[end:])
+        return blocks, b"".join(pieces)
 
 
 class Tail:
