@@ -108,7 +108,8 @@ class Run(Data):
             Detached lines, the oldest first; of consecutive progress updates the last. Empty when the streams
             are closed.
         """
-        return () if self._tail is None else self._tail(limit)
+        tail = self._tail  # another thread may close the streams meanwhile
+        return () if tail is None else tail(limit)
 
 
 class Start(Single):
