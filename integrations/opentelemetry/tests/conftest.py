@@ -23,6 +23,17 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from subwatch.records import INFO, WARNING, Caller, Exit, Lines, Run, Start, Usage
 from subwatch_opentelemetry import OpenTelemetrySink, SubwatchInstrumentor
 
+# The collector is ``rotel``; it forwards to a server of ours that decodes what arrives. With an endpoint (protocol by
+# OTEL_EXPORTER_OTLP_PROTOCOL) everything goes there instead. Unless that backend forwards to READBACK
+# (``http://127.0.0.1:PORT``), where our server then listens, only its acceptance is checked.
+ENDPOINT = os.environ.get("SUBWATCH_TEST_OTLP_ENDPOINT")
+READBACK = os.environ.get("SUBWATCH_TEST_OTLP_READBACK")
+PROTOCOLS = (
+    [os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")]
+    if ENDPOINT
+    else ["http/protobuf", "grpc"]
+)
+
 
 class _Reader:
     """Levels by a word in the line; the core has its own."""
@@ -177,6 +188,34 @@ def _collector():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session", name="endpoints")
+def _endpoints(collector, reading, tmp_path_factory):
+    """Protocol to endpoint of a collector that runs."""
+    if ENDPOINT:
+        yield dict.fromkeys(PROTOCOLS, ENDPOINT)
+        return
+    with collector.running(tmp_path_factory.mktemp("rotel"), reading) as endpoints:
+        yield endpoints
+
+
+@pytest.fixture(scope="session", name="reading")
+def _reading(collector):
+    with collector.readback(READBACK or "http://127.0.0.1:0") as server:
+        yield server
+
+
+@pytest.fixture
+def readback(reading):
+    """What has arrived behind the collector; None where that cannot be seen."""
+    return None if ENDPOINT and not READBACK else reading
+
+
+@pytest.fixture(params=PROTOCOLS)
+def protocol(request):
+    """Protocol of OTLP."""
+    return request.param
 
 
 @pytest.fixture(name="Child")

@@ -54,6 +54,13 @@ class Readback(ThreadingHTTPServer):
             for item in getattr(scope, inner)
         ]
 
+    def services(self):
+        """Names of the services whose spans have arrived."""
+        with self.changed:
+            requests = [request for request in self.requests if isinstance(request, REQUESTS["/v1/traces"])]
+        resources = [spans.resource for request in requests for spans in request.resource_spans]
+        return {attributes_of(resource)["service.name"] for resource in resources}
+
     def wait(self, kind, accept, timeout=15.0):
         """Wait for what satisfies `accept` (a list of items to something true) and return that."""
         deadline = time.monotonic() + timeout
@@ -160,3 +167,20 @@ def running(folder, server):
             yield {protocol: f"http://127.0.0.1:{port}" for protocol, port in ports.items()}
         finally:
             popen.kill()
+
+
+def plain(value):
+    """An OTLP value as Python's."""
+    kind = value.WhichOneof("value")
+    if kind == "array_value":
+        return [plain(item) for item in value.array_value.values]
+    return getattr(value, kind) if kind else None
+
+
+def attributes_of(item):
+    return {pair.key: plain(pair.value) for pair in item.attributes}
+
+
+def sorted_logs(items, trace_id, count):
+    mine = sorted((item for item in items if item.trace_id == trace_id), key=lambda item: item.time_unix_nano)
+    return mine if len(mine) == count else None

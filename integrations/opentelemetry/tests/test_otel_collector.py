@@ -1,14 +1,10 @@
 """Over OTLP to a real collector, and read back behind it.
 
-The collector is ``rotel``; it forwards to a server of ours that decodes what arrives. With the variable
-``SUBWATCH_TEST_OTLP_ENDPOINT`` (protocol by ``OTEL_EXPORTER_OTLP_PROTOCOL``) everything goes there instead.
-Unless that backend forwards to ``SUBWATCH_TEST_OTLP_READBACK`` (``http://127.0.0.1:PORT``), where our server
-then listens, only its acceptance is checked.
+The collector is ``rotel``, or the one of ``SUBWATCH_TEST_OTLP_ENDPOINT`` (see conftest.py).
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -30,30 +26,6 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 import subwatch
 from subwatch_opentelemetry import OpenTelemetrySink
-
-ENDPOINT = os.environ.get("SUBWATCH_TEST_OTLP_ENDPOINT")
-READBACK = os.environ.get("SUBWATCH_TEST_OTLP_READBACK")
-PROTOCOLS = (
-    [os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")]
-    if ENDPOINT
-    else ["http/protobuf", "grpc"]
-)
-
-
-@pytest.fixture(scope="module", name="readback")
-def _readback(collector):
-    with collector.readback(READBACK or "http://127.0.0.1:0") as server:
-        yield server
-
-
-@pytest.fixture(scope="module", name="endpoints")
-def _endpoints(collector, readback, tmp_path_factory):
-    """Protocol to endpoint of a collector that runs."""
-    if ENDPOINT:
-        yield dict.fromkeys(PROTOCOLS, ENDPOINT)
-        return
-    with collector.running(tmp_path_factory.mktemp("rotel"), readback) as endpoints:
-        yield endpoints
 
 
 class Sdk:
@@ -88,26 +60,14 @@ class Sdk:
             provider.shutdown()
 
 
-@pytest.fixture(name="sdk", params=PROTOCOLS)
-def _sdk(request, endpoints):
-    sdk = Sdk(request.param, endpoints[request.param])
+@pytest.fixture(name="sdk")
+def _sdk(protocol, endpoints):
+    sdk = Sdk(protocol, endpoints[protocol])
     yield sdk
     sdk.shutdown()
 
 
-def plain(value):
-    """An OTLP value as Python's."""
-    kind = value.WhichOneof("value")
-    if kind == "array_value":
-        return [plain(item) for item in value.array_value.values]
-    return getattr(value, kind) if kind else None
-
-
-def attributes_of(item):
-    return {pair.key: plain(pair.value) for pair in item.attributes}
-
-
-def test_failing_child_through_the_collector(sdk, readback, python):
+def test_failing_child_through_the_collector(sdk, collector, readback, python):
     code = "import sys, time; print('WARNING: slow', file=sys.stderr); time.sleep(0.1); sys.exit('no space')"
     before = time.time_ns()
     with sdk.tracer.start_as_current_span("backup") as parent:
@@ -115,7 +75,7 @@ def test_failing_child_through_the_collector(sdk, readback, python):
     after = time.time_ns()
     assert done.returncode == 1
     assert sdk.sink.close(10.0) == 0
-    if ENDPOINT and not READBACK:
+    if readback is None:
         return
 
     place = parent.get_span_context()
@@ -124,7 +84,7 @@ def test_failing_child_through_the_collector(sdk, readback, python):
         "traces", lambda items: [item for item in items if item.trace_id == trace_id and item.parent_span_id]
     )
     (span,) = spans
-    found = attributes_of(span)
+    found = collector.attributes_of(span)
     assert span.parent_span_id == parent_id
     assert span.kind == span.SPAN_KIND_CLIENT
     assert span.name == found["process.executable.name"] == Path(sys.executable).name
@@ -139,12 +99,12 @@ def test_failing_child_through_the_collector(sdk, readback, python):
     assert span.end_time_unix_nano <= after
     assert span.end_time_unix_nano - span.start_time_unix_nano >= 0.1e9
 
-    logs = readback.wait("logs", lambda items: sorted_logs(items, trace_id, 3))
+    logs = readback.wait("logs", lambda items: collector.sorted_logs(items, trace_id, 3))
     assert {log.span_id for log in logs} == {span.span_id}
-    assert [plain(log.body) for log in logs[:2]] == ["WARNING: slow", "no space"]
+    assert [collector.plain(log.body) for log in logs[:2]] == ["WARNING: slow", "no space"]
     assert [log.severity_number for log in logs] == [13, 9, 17]
-    assert attributes_of(logs[0])["log.iostream"] == "stderr"
-    assert attributes_of(logs[0])["process.executable.name"] == span.name
+    assert collector.attributes_of(logs[0])["log.iostream"] == "stderr"
+    assert collector.attributes_of(logs[0])["process.executable.name"] == span.name
     assert logs[2].event_name == "subwatch.process.exit"
     assert (
         span.start_time_unix_nano
@@ -160,36 +120,31 @@ def test_failing_child_through_the_collector(sdk, readback, python):
     assert set(metrics) == {f"subwatch.process.{name}" for name in ("duration", "active", "exits", "lines")}
 
 
-def sorted_logs(items, trace_id, count):
-    mine = sorted((item for item in items if item.trace_id == trace_id), key=lambda item: item.time_unix_nano)
-    return mine if len(mine) == count else None
-
-
-def test_undecodable_output_arrives(sdk, readback, python):
+def test_undecodable_output_arrives(sdk, collector, readback, python):
     code = r"import os; os.write(2, b'caf\xe9 \xff\xfe \x00 ok\n')"
     with sdk.tracer.start_as_current_span("caller") as parent:
         subwatch.run([*python(code), b"\xff"], sinks=[sdk.sink], capture_output=True)
     assert sdk.sink.close(10.0) == 0
-    if ENDPOINT and not READBACK:
+    if readback is None:
         return
 
     trace_id = parent.get_span_context().trace_id.to_bytes(16, "big")
-    (log,) = readback.wait("logs", lambda items: sorted_logs(items, trace_id, 1))
-    assert plain(log.body) == "caf\\xe9 \\xff\\xfe \x00 ok"
+    (log,) = readback.wait("logs", lambda items: collector.sorted_logs(items, trace_id, 1))
+    assert collector.plain(log.body) == "caf\\xe9 \\xff\\xfe \x00 ok"
     spans = readback.wait(
         "traces", lambda items: [item for item in items if item.trace_id == trace_id and item.parent_span_id]
     )
-    assert attributes_of(spans[0])["process.command_args"][-1] == "\\udcff"
+    assert collector.attributes_of(spans[0])["process.command_args"][-1] == "\\udcff"
 
 
-def test_no_line_is_lost_below_the_rate(sdk, readback, python):
+def test_no_line_is_lost_below_the_rate(sdk, collector, readback, python):
     code = "import sys; [print('line', n, file=sys.stderr) for n in range(500)]"
     with sdk.tracer.start_as_current_span("caller") as parent:
         subwatch.run(python(code), sinks=[sdk.sink], capture_output=True)
     assert sdk.sink.close(10.0) == 0
-    if ENDPOINT and not READBACK:
+    if readback is None:
         return
 
     trace_id = parent.get_span_context().trace_id.to_bytes(16, "big")
-    logs = readback.wait("logs", lambda items: sorted_logs(items, trace_id, 500))
-    assert [plain(log.body) for log in logs] == [f"line {number}" for number in range(500)]
+    logs = readback.wait("logs", lambda items: collector.sorted_logs(items, trace_id, 500))
+    assert [collector.plain(log.body) for log in logs] == [f"line {number}" for number in range(500)]
