@@ -54,6 +54,12 @@ def make_server(lokiserver):
         server.stop()
 
 
+@pytest.fixture(scope="session")
+def parse_logql():
+    """Grafana's parser of LogQL."""
+    return _load("logql").parse
+
+
 @pytest.fixture
 def make_proxy():
     """Start forward proxies."""
@@ -99,7 +105,13 @@ class Loki:
                 return error.code, error.read()
 
     def entries(self, label=None, count=None, wait=20):
-        """Entries of a test's stream, oldest first: (time, line, metadata, labels); waits for `count`."""
+        """Entries of a test's stream, oldest first: (time, line, metadata, labels); waits for `count`.
+
+        Args:
+            label: Another test's label, or a whole query.
+            count: How many are expected.
+            wait: Seconds to wait for them.
+        """
         deadline = time.monotonic() + wait
         while True:
             found = self._entries(label or self.label, time.time_ns() - 3 * 3600 * 10**9)
@@ -107,12 +119,19 @@ class Loki:
                 return found
             time.sleep(0.1)
 
+    def vector(self, query):
+        """The answer to a metric query: (labels, value), for now."""
+        arguments = urllib.parse.urlencode({"query": query, "time": time.time_ns()})
+        status, body = self.request(f"/loki/api/v1/query?{arguments}")
+        assert status == 200, body
+        return [(each["metric"], float(each["value"][1])) for each in json.loads(body)["data"]["result"]]
+
     def _entries(self, label, start):
         found = {}
         while True:
             query = urllib.parse.urlencode(
                 {
-                    "query": f'{{test="{label}"}}',
+                    "query": label if "{" in label else f'{{test="{label}"}}',
                     "start": start,
                     "end": time.time_ns() + 3600 * 10**9,
                     "limit": 1000,

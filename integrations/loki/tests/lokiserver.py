@@ -9,6 +9,7 @@ import gzip
 import json
 import re
 import socket
+import statistics
 import struct
 import threading
 import time
@@ -229,10 +230,10 @@ class Store:
         matchers, filters = parse_query(query)
         found = []
         for stream in self.tenants[tenant].values():
-            if all(stream.labels.get(name) == value for name, value in matchers):
+            if matches(stream.labels, matchers):
                 for (stamp, line), metadata in stream.entries.items():
                     both = {**stream.labels, **metadata}
-                    if start <= stamp < end and all(both.get(name) == value for name, value in filters):
+                    if start <= stamp < end and matches(both, filters):
                         found.append((stamp, stream, line, metadata))
         found.sort(key=lambda each: each[0], reverse=direction == "backward")
         return found[:limit]
@@ -301,12 +302,56 @@ def parse_labels(text):
 
 
 def parse_query(query):
+    """The matchers and filters of a log query, each (name, operator, value); no other stages."""
     selector, *stages = re.split(r"\}\s*\|?", query.strip(), maxsplit=1)
-    pair = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*("(?:[^"\\]|\\.)*")')
-    matchers = [(name, json.loads(value)) for name, value in pair.findall(selector)]
-    if not matchers:
+    pair = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*("(?:[^"\\]|\\.)*")')
+    found = [
+        [(name, operator, json.loads(value)) for name, operator, value in pair.findall(part)]
+        for part in (selector, stages[0] if stages else "")
+    ]
+    if not found[0]:
         raise Refused(400, "parse error : queries require at least one regexp or equality matcher")
-    return matchers, [(name, json.loads(value)) for name, value in pair.findall(stages[0] if stages else "")]
+    return found
+
+
+def matches(labels, filters):
+    """Whether labels pass; one that is not there is empty."""
+    for name, operator, value in filters:
+        have = labels.get(name, "")
+        equal = re.fullmatch(value, have) is not None if "~" in operator else have == value
+        if equal == ("!" in operator):
+            return False
+    return True
+
+
+METRIC = re.compile(
+    r"(?:(?P<outer>sum|max)(?: by \((?P<by>[^)]*)\) ?)?\()?(?P<inner>count|max|quantile)_over_time\("
+    r"(?:(?P<quantile>[0-9.]+), )?(?P<log>\{.*?)(?: \| unwrap (?P<unwrap>\w+))? \[(?P<amount>\d+)(?P<unit>[smh])\]\)"
+    r"(?: by \((?P<by2>[^)]*)\))?\)?(?P<default> or vector\(0\))?"
+)
+
+
+def parse_metric(query):
+    """The parts of a metric query: one aggregation over time, and one over labels around it."""
+    found = METRIC.fullmatch(query.strip())
+    if found is None:
+        raise Refused(400, f"parse error : {query}")
+    parts = found.groupdict()
+    parts["by"] = [name.strip() for name in (parts["by"] or parts["by2"] or "").split(",") if name.strip()]
+    parts["ns"] = int(parts["amount"]) * {"s": 10**9, "m": 60 * 10**9, "h": HOUR_NS}[parts["unit"]]
+    return parts
+
+
+def aggregate(parts, entries):
+    """The vector of a metric query: (labels, value)."""
+    groups = defaultdict(list)
+    for _, stream, _, metadata in entries:
+        both = {**stream.labels, **metadata}
+        key = tuple((name, both[name]) for name in parts["by"] if both.get(name))
+        groups[key].append(float(both[parts["unwrap"]]) if parts["unwrap"] else 1.0)
+    work = {"count": sum, "max": max, "quantile": lambda all: statistics.quantiles([*all, *all], n=20)[18]}
+    vector = [(dict(key), work[parts["inner"]](values)) for key, values in groups.items()]
+    return vector or ([({}, 0.0)] if parts["default"] else [])
 
 
 # -- what comes in -------------------------------------------------------------------------------------------
@@ -536,11 +581,11 @@ class Handler(BaseHTTPRequestHandler):
             and "X-Scope-OrgID" not in self.headers
         ):
             self.answer(401, "no org id")
-        elif url.path == "/loki/api/v1/query_range":
+        elif url.path in ("/loki/api/v1/query_range", "/loki/api/v1/query"):
             try:
-                document = owner.query(
-                    self.headers, {name: values[0] for name, values in parse_qs(url.query).items()}
-                )
+                arguments = {name: values[0] for name, values in parse_qs(url.query).items()}
+                work = owner.query if url.path.endswith("range") else owner.instant
+                document = work(self.headers, arguments)
             except Refused as refused:
                 self.answer(refused.status, refused.text)
             else:
@@ -653,6 +698,19 @@ class LokiServer:
         if categorize:
             data["encodingFlags"] = ["categorize-labels"]
         return {"status": "success", "data": data}
+
+    def instant(self, headers, arguments):
+        parts = parse_metric(arguments["query"])
+        now = int(arguments.get("time", time.time_ns()))
+        with self.store.lock:
+            entries = self.store.query(
+                self.tenant(headers), parts["log"], now - parts["ns"], now + 1, 5000, "forward"
+            )
+        result = [
+            {"metric": labels, "value": [now / 1e9, f"{value:g}"]}
+            for labels, value in aggregate(parts, entries)
+        ]
+        return {"status": "success", "data": {"resultType": "vector", "result": result}}
 
     def stop(self):
         self.released.set()

@@ -14,7 +14,6 @@ import pytest
 
 import subwatch
 from subwatch_loki import LokiSink
-from subwatch_loki.__main__ import main
 
 DEAD = "http://127.0.0.1:9"
 FAST = {"batch_bytes": 4000, "retry_min": 0.02, "retry_max": 0.2, "timeout": 0.5}
@@ -333,16 +332,3 @@ def test_drain_wants_to_know_which_server(path):
     done = command("spool", "drain", "--spool", path)
     assert done.returncode == 2
     assert "say which one with --url" in done.stderr
-
-
-def test_dashboard(capsys):
-    assert main(["dashboard"]) == 0
-    dashboard = json.loads(capsys.readouterr().out)
-    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
-    assert all('{job="$job"}' in query for query in queries)
-    titles = " ".join(panel["title"] for panel in dashboard["panels"])
-    for what in ("Runs by program", "Failures", "Duration", "Lines by level", "Lines of run $run_id"):
-        assert what in titles
-    names = {each["name"] for each in dashboard["templating"]["list"]}
-    assert names == {"datasource", "job", "program", "run_id"}
-    assert command("dashboard").stdout == json.dumps(dashboard, indent=2) + "\n"

@@ -115,10 +115,11 @@ class Options:
         for what, value in {"tenant": tenant, "token": token, **extra}.items():
             if value and not _CONTROL.isdisjoint(value):
                 raise ConfigError(f"loki: {what} holds a line break or another control character")
-        for what, value in {"verify": others.get("verify"), "cert": others.get("cert")}.items():
-            for file in value if isinstance(value, tuple | list) else (value,):
-                if isinstance(file, str | os.PathLike) and not Path(file).exists():
-                    raise ConfigError(f"loki: {what} names a file that does not exist: {os.fspath(file)}")
+        for what in ("verify", "cert"):
+            files: Any = others.get(what)
+            for file in files if isinstance(files, tuple | list) else (files,):
+                if isinstance(file, str) and not Path(file).exists():
+                    raise ConfigError(f"loki: {what} names a file that does not exist: {file}")
         wait = (timeout, timeout) if isinstance(timeout, (int, float)) else timeout
         path = default_spool() if spool is True else Path(spool) if spool else None
         if not isinstance(progress, (int, float)) or not 0 <= progress < math.inf:
