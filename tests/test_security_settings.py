@@ -191,6 +191,8 @@ def test_the_command_says_no_secret_of_its_own(arguments, tmp_path):
         "tail = " + "9" * 5000,
         "tail = " + "9" * 25,
         "max_line = 99999999999999",
+        "max_line = 3",
+        "partial_delay = 0",
         f"grace = '{'9' * 400}'",
         "grace = inf",
         "grace = nan",

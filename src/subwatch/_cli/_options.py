@@ -253,7 +253,7 @@ OPTIONS = [
     ),
     Option(
         "max_line",
-        _values.number,
+        _values.at_least(16, _values.number),
         "size limit of a record; a longer line goes on in the next (default 65536)",
         group="meaning",
         metavar="BYTES",
@@ -261,7 +261,7 @@ OPTIONS = [
     ),
     Option(
         "partial_delay",
-        _values.seconds,
+        _values.at_least(0.001, _values.seconds),
         "time after which an unfinished line, such as a prompt, becomes a record (default 0.2)",
         group="meaning",
         metavar="TIME",

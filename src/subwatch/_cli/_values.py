@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Spec", "flag", "literal", "number", "pair", "pairs", "pty", "seconds", "specs", "text", "texts"]
 
-_DURATION = re.compile(r"\s*(\d+\.?\d*|\.\d+)\s*(ms|s|m|h|d)?\s*")
+_DURATION = re.compile(r"\s*+(\d++(?:\.\d*+)?|\.\d++)\s*+(ms|s|m|h|d)?\s*+")
 _UNITS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _WORDS = {
     "1": True,
@@ -56,6 +56,17 @@ def number(value: Any) -> int:
     if isinstance(given, int) and not isinstance(given, bool) and 0 <= given <= _MOST:
         return given
     raise _wrong("a whole number, 0 or more (below 2^31)", value)
+
+
+def at_least(minimum: float, parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Parse as `parse` does, and refuse what is smaller."""
+
+    def checked(value: Any) -> Any:
+        if (parsed := parse(value)) < minimum:
+            raise _wrong(f"{minimum} or more", value)
+        return parsed
+
+    return checked
 
 
 def flag(value: Any) -> bool:

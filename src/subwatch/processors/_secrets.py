@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["BARE", "BEGIN_KEY", "HEADER", "PARTIAL", "RULES", "Rule", "Span", "compiled", "find_spans"]
+__all__ = ["BARE", "BEGIN_KEY", "HEADER", "RULES", "Rule", "Span", "compiled", "find_spans", "open_end"]
 
 #: Start, end, and a text after which a secret of the same kind goes on; empty if this one has ended.
 Span = tuple[int, int, str]
@@ -269,8 +269,26 @@ RULES = (
     ),
 )
 
-#: The beginning of a token, or of a URL, at the end of a text: group 1 or 2 may turn out to be secret.
-PARTIAL = rf"(?:(?:{'|'.join(literal + before for _, literal, before, _ in _SHAPES)})([\w-]*+)|://({_AUTHORITY}*+))\Z"
+_TOKEN_BEGINS = "|".join(literal + before for _, literal, before, _ in _SHAPES)
+
+
+def open_end(text: str) -> int | None:
+    """Where, at the end of a text, stands what may turn out to be secret: a token's or a URL's beginning.
+
+    The runs of characters that these are made of are measured from the end: looked for from the front, with
+    every beginning as far as the end, they cost the square of the length.
+    """
+    backwards = text[::-1]
+    starts: list[int] = []
+    for other in (r"[\s/?#\"<>]", r"[^\w-]"):
+        stop = compiled(other).search(backwards)
+        starts.append(len(text) - stop.start() if stop else 0)
+    authority, token = starts
+    found = [authority] if text.endswith("://", 0, authority) else []
+    begins = compiled(_TOKEN_BEGINS).search(text, max(0, token - 1))  # a token may begin with a dot
+    if begins is not None:
+        found.append(begins.end())
+    return min(found, default=None)
 
 
 def find_spans(text: str) -> list[Span]:

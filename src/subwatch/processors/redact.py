@@ -5,7 +5,7 @@ from __future__ import annotations
 from binascii import b2a_base64
 
 from ._arguments import redact_arguments, sensitive_name
-from ._secrets import BARE, BEGIN_KEY, HEADER, PARTIAL, compiled, find_spans
+from ._secrets import BARE, BEGIN_KEY, HEADER, compiled, find_spans, open_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,9 +136,9 @@ class Redactor:
         """
         tail = text[-_REACH:]
         held = max((_overlap(tail, literal) for _, literal in self._literals), default=0)
-        match = compiled(PARTIAL).search(tail)
-        if match is not None:
-            held = max(held, len(tail) - match.start(match.lastindex or 0))
+        at = open_end(tail)
+        if at is not None:
+            held = max(held, len(tail) - at)
         return len(text) - held
 
     def continuation(self, context: str, piece: str) -> str:
@@ -171,8 +171,8 @@ class Redactor:
         if len(text) <= _REACH:
             return text
         tail = text.rstrip(" \t")[-_REACH:] + " " * text.endswith((" ", "\t"))
-        authority = compiled(PARTIAL).search(text)
-        if authority is not None and len(text) - authority.start() > _REACH:
+        at = open_end(text)
+        if at is not None and len(text) - at > _REACH:
             return "://x:" + tail
         return tail
 

@@ -10,7 +10,7 @@ __all__ = ["all_plain", "plain"]
 # links (OSC); those of two or three characters. Bounded, so that what only begins like one hides nothing.
 _ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]{0,64}[ -/]{0,8}(?:[@-~]|\Z)"
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]{0,4096}(?:\x07|\x1b\\|\x9c)"
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x90\x98\x9c-\x9f]{0,4096}(?:\x07|\x1b\\|\x9c)"
     r"|\x1b[ -/]{1,8}(?:[0-~]|\Z)|\x1b(?:[0-OQ-WYZ\\`-~]|\Z)"
 )
 # What a terminal acts on or cannot show: controls but the tab, line separators, marks that turn the direction

@@ -10,7 +10,7 @@ RECOGNIZERS = (
     # "files:  17%|█▋        | 10/60 [00:00<00:01, 49.52it/s]"
     Pattern(
         "tqdm",
-        rf"^(?:(?P<label>.*?): +)? *(?P<percent>{NUMBER})%\|[^|]*\| *(?P<completed>{SIZE})/(?P<total>{SIZE})"
+        rf"^(?:(?P<label>.*?): ++)? *+(?P<percent>{NUMBER})%\|[^|]*\| *(?P<completed>{SIZE})/(?P<total>{SIZE})"
         r" ?\[[^],]*(?:, *(?:[0-9.?]+[kKMG]?(?P<unit>[A-Za-z]+)/s)?)?",
         needles=("%", "%|"),
         scale=1000,

@@ -46,7 +46,7 @@ RECOGNIZERS = (
     # "out                  10%[=>                  ]  64.00K   300KB/s    eta 2s"
     Pattern(
         "wget_bar",
-        rf"^(?P<label>[^%\[]*?) *(?P<percent>{NUMBER})%\[[ =+>]*\] +(?P<completed>{SIZE})",
+        rf"^(?P<label>[^%\[]*?)(?<![0-9.])(?P<percent>{NUMBER})%\[[ =+>]*\] +(?P<completed>{SIZE})",
         programs=("wget*",),
         needles=("%", "%["),
         unit="B",
