@@ -30,7 +30,7 @@ __all__ = ["HINT", "find", "remember"]
 
 #: Key in the hint of an event that the sink itself captures; also for the user's ``before_send``.
 HINT = "subwatch_exit"
-_LIMIT = 512  # children remembered, the running ones excepted
+_LIMIT = 256  # children remembered at least, of those that have ended
 
 # By run id. Each access is one atomic operation, so there is no lock.
 _children: dict[str, SentryStream] = {}
@@ -41,10 +41,10 @@ def remember(child: SentryStream) -> None:
     """Remember a child and that it was started in this context."""
     _here.set((*_here.get()[-31:], child.run.id))
     _children[child.run.id] = child
-    if len(_children) > _LIMIT:
-        ended = next((key for key, other in list(_children.items()) if other.ended), None)
-        if ended is not None:
-            _children.pop(ended, None)
+    if len(_children) >= 2 * _LIMIT:
+        for key, other in list(_children.items())[:-_LIMIT]:
+            if other.ended:
+                _children.pop(key, None)
 
 
 def find(run_id: str) -> SentryStream | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from sentry_sdk.attachments import Attachment
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Trail"]
 
-_BACK = 4  # times as many lines are looked at as are wanted, for those that are progress do not count
+_FIGURES = re.compile(r"\d+")
+_BACK = 8  # times as many lines are looked at as are wanted, for those that are progress do not count
 _MARKS = ("late", "partial", "truncated", "continued")
 
 
@@ -70,18 +72,29 @@ class Trail:
     def _last(self) -> list[Line]:
         """The last lines that say something; of a program's progress only the newest."""
         kept: list[Line] = []
-        progress: set[tuple[str, str]] = set()
+        readers: dict[
+            tuple[str, str], str | None
+        ] = {}  # asking is dear: once for texts that differ in figures only
+        told: set[tuple[str, str]] = set()
         for line in reversed(self._run.tail(self._count * _BACK)):
-            if line.progress is not None or line.ending == "\r":
-                reader = (line.stream, "" if line.progress is None else line.progress.recognizer)
-                if reader in progress:
+            shape = (_FIGURES.sub("0", line.text), line.ending)
+            if shape not in readers:
+                readers[shape] = _progress_reader(line)
+            if (reader := readers[shape]) is not None:
+                if (line.stream, reader) in told:
                     continue
-                progress.add(reader)
+                told.add((line.stream, reader))
             if line.text.strip():
                 kept.append(line)
                 if len(kept) == self._count:
                     break
         return kept[::-1]
+
+
+def _progress_reader(line: Line) -> str | None:
+    """What reads a line as progress; what the child itself overwrites is progress, too."""
+    progress = line.progress
+    return progress.recognizer if progress is not None else "" if line.ending == "\r" else None
 
 
 def _crumb(line: Line, pid: int | None, before: Any) -> dict[str, Any] | None:
