@@ -53,7 +53,7 @@ SHOWN = {
         "initiating base backup",
         "pg_dump",
         "error",
-        "Connection refused",
+        "connection to server at",
         "exited with code 1",
     ],
 }
