@@ -107,6 +107,13 @@ def machine():
     return f"Python {platform.python_version()}, {platform.system()} {platform.release().split('-')[0]}, {os.cpu_count()} x {cpu}"
 
 
+def write(lines, mark):
+    """Put lines between two marks of the README."""
+    start, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
+    before, rest = README.read_text().split(start)
+    README.write_text(f"{before}{start}\n" + "\n".join(lines) + f"\n{end}{rest.split(end)[1]}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="pairs per row (default 5)")
@@ -123,10 +130,7 @@ def main():
             print(line, flush=True)
             lines.append(line)
     if arguments.readme:
-        text = README.read_text()
-        start, end = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
-        before, rest = text.split(start)
-        README.write_text(f"{before}{start}\n" + "\n".join(lines) + f"\n{end}{rest.split(end)[1]}")
+        write(lines, "benchmarks")
 
 
 if __name__ == "__main__":

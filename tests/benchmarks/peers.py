@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 
-from bench import HERE, README, machine
+from bench import HERE, machine, write
 from questions import FIGURES, QUESTIONS
 from wrappers import PEERS
 
@@ -119,14 +119,6 @@ def figures(peers, child, lines, children, rounds, only):
 def versions(peers):
     named = [(name, PEERS[name][0]) for name in peers]
     return ", ".join(f"{name} {metadata.version(dist)}" for name, dist in named if dist)
-
-
-def write(lines, mark, path=README):
-    """Put lines between the two marks of a file."""
-    text = path.read_text()
-    start, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
-    before, rest = text.split(start)
-    path.write_text(f"{before}{start}\n" + "\n".join(lines) + f"\n{end}{rest.split(end)[1]}")
 
 
 def main():
