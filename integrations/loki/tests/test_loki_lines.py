@@ -155,6 +155,7 @@ def test_some_fields(ship, fields):
     assert "msg" not in told
 
 
+@pytest.mark.usefixtures("default_limits")
 def test_fields_are_bounded(ship):
     many = json.dumps({f"f{n}": "x" * 1000 for n in range(40)})
     entries, _ = ship(f"put({many!r} + '\\n')", fields=True)
