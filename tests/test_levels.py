@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from subwatch.errors import ConfigError
+from subwatch.processors._shapes import Plain, Shapes, learn
+from subwatch.processors._words import Levels, told
 from subwatch.processors.levels import levels, strip_syslog, syslog
 from subwatch.processors.rules import FAMILIES, compile_rules, rules_for
 from subwatch.records import CRITICAL, DEBUG, ERROR, INFO, WARNING
@@ -51,7 +53,16 @@ def level(text: str, program: str = "") -> int:
         (INFO, "INFO:     Uvicorn running"),
         (ERROR, "Traceback (most recent call last):"),
         (WARNING, "/usr/lib/x.py:12: DeprecationWarning: old"),
+        (ERROR, "2026-11-22 15:09:13,123 - ERROR - lost connection"),
+        (ERROR, "2026-11-22 15:09:13.123 | ERROR    | app.db:connect:42 - lost connection"),
         # others
+        (ERROR, "2026-11-22 15:09:13,123 ERROR [main] org.app.Main - failed"),
+        (ERROR, "[2026-11-22T15:09:13Z ERROR app] lost connection"),
+        (
+            WARNING,
+            "2026-11-22T15:09:13.123456Z 0 [Warning] [MY-010068] [Server] CA certificate is self signed.",
+        ),
+        (ERROR, "Nov 22 15:09:13 ERROR lost connection"),
         (ERROR, "2024/01/01 00:00:00 [error] 1234#0: *1 open() failed"),
         (CRITICAL, "2024/01/01 00:00:00 [emerg] 1#0: bind() failed"),
         (ERROR, "E0102 12:00:00.123456    1 reflector.go:12] watch failed"),
@@ -142,6 +153,11 @@ def test_prose_has_no_level(text: str) -> None:
 )
 def test_families(program: str, expected: int, text: str) -> None:
     assert expected == level(text, program)
+
+
+@pytest.mark.parametrize("text", ["dEBUG: x", "a=1 level=\u0131nfo x", "a=1 level=\u0130nfo x"])
+def test_no_spelling_is_too_odd(text: str) -> None:
+    assert level(text) in (NONE, DEBUG)
 
 
 def test_families_are_named_once() -> None:
@@ -288,6 +304,177 @@ def test_whatever_a_batch_begins_with_no_word_is_missed(first: int, then: int) -
     texts = [word] * first + [prose] * 200 + [word] * then + [prose]
 
     assert levels(texts, default=NONE, ceiling=100) == [ERROR if text is word else NONE for text in texts]
+
+
+PIECES = (
+    *(
+        "2026-11-22 15:09:13",
+        "2026/11/22T15:09:13",
+        ".123",
+        ",5",
+        "Z",
+        "+01:00",
+        " UTC",
+        "12:03:01",
+        "1795360153.5",
+    ),
+    *(
+        "Nov 22 15:09:13 ",
+        "Err 12 11:11:11",
+        "host ",
+        "prog[1]",
+        "prog: ",
+        " 0 ",
+        "12 [",
+        "42",
+        "[",
+        "]",
+        " [",
+        "] ",
+    ),
+    *(
+        ": ",
+        ":",
+        " ",
+        "  ",
+        "\t",
+        "- ",
+        " - ",
+        "app.db",
+        "me@db ",
+        " | ",
+        "(",
+        "<",
+        ">",
+        ")",
+        "*",
+        "#",
+        "-",
+        "=",
+        "@",
+    ),
+    *(
+        "INFO",
+        "INFO ",
+        "INFO:",
+        "ERROR ",
+        "Error",
+        "error:",
+        "error: ",
+        "(error",
+        "warning: ",
+        "WARN",
+        "DEBUG1",
+        "LOG:  ",
+    ),
+    *(
+        "hint: x",
+        "detail: ",
+        "DeprecationWarning: ",
+        "E1122 ",
+        "I1122 15:09:13.1",
+        "[ERROR]",
+        "FATAL:",
+        "info",
+        "info:",
+    ),
+    *(
+        "thread 'x' panicked:",
+        "Traceback (most recent call last):",
+        "foo",
+        "copying base",
+        "Reading",
+        "a",
+        "e",
+        "E",
+    ),
+    *(
+        "level=",
+        "lvl=error ",
+        "time=1 ",
+        "\u0661",
+        "\x1c",
+        "\xa0",
+        "/usr",
+        '"',
+        "{",
+        "'x'",
+        "3:a",
+        "\x1b[31m",
+    ),
+)
+EDIT = st.tuples(st.integers(0, 60), st.sampled_from([*PIECES, *"2 :-[]()<>|x@E."]), st.booleans())
+
+
+@st.composite
+def like_lines(draw: st.DrawFn) -> list[str]:
+    """Lines that begin alike, as those of one program do, or nearly."""
+    first = draw(st.lists(st.sampled_from(PIECES), max_size=9).map("".join))
+    texts = [first]
+    for edits in draw(st.lists(st.lists(EDIT, max_size=3), min_size=1, max_size=10)):
+        text = first
+        for where, piece, over in edits:
+            text = text[:where] + piece + text[where + over * len(piece) :]
+        texts.append(text)
+    return texts
+
+
+@settings(max_examples=150)
+@given(like_lines(), like_lines())
+def test_what_is_learnt_from_lines_is_what_each_line_tells(texts: list[str], others: list[str]) -> None:
+    """No shape may claim a line that tells something else, whatever was learnt before."""
+    shapes = Shapes()
+    for batch in (texts * 6, others * 6, texts + others):
+        expected = [level(text) for text in batch]
+
+        assert levels(batch, default=NONE, ceiling=100, shapes=shapes) == expected
+        assert levels(batch, default=NONE, ceiling=100, shapes=shapes) == expected
+
+
+@settings(max_examples=150)
+@given(like_lines())
+def test_a_shape_is_certain(texts: list[str]) -> None:
+    every = Levels(NONE, 100)
+    joined = "\n" + "\n".join(texts).replace("\x1b[31m", "")
+    expected = [every[told(text)] for text in joined[1:].split("\n")]
+    for shape in (Plain(), *filter(None, map(learn, texts[:3]))):
+        column = [NONE] * len(texts)
+        others = shape.put(joined, range(len(texts)), column, every)
+
+        assert column == [NONE if index in others else level for index, level in enumerate(expected)]
+
+
+PREFIXES = (
+    *(
+        "2026-11-22 15:09:13.123 UTC [42] {}:  x",
+        "2026-11-22 15:09:13,123 {} app: x",
+        "[2026-11-22 15:09:13] {} app: x",
+    ),
+    *(
+        "2026-11-22 15:09:13,123 - app.db - {} - x",
+        "2026-11-22 15:09:13,123 [main-1] {} org.Main - x",
+        "12:03:01 {} x",
+    ),
+    *(
+        "{}:app.db:x",
+        "[{}] x",
+        "2026-11-22 15:09:13.123 UTC [42] me@db {}:  x",
+        "2026-11-22T15:09:13Z 0 [{}] x",
+    ),
+)
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_programs_shapes_are_learnt(prefix: str) -> None:
+    """After the first batch hardly a line is looked at by itself, and no line is missed."""
+    shapes, texts = Shapes(), []
+    for number in range(400):
+        text = prefix.format(("INFO", "DEBUG", "ERROR")[number % 3])
+        texts.append(text.replace("13", f"{number % 60:02}").replace("42", str(number)))
+    found = levels(texts, ceiling=100, shapes=shapes)
+
+    assert found == [(INFO, DEBUG, ERROR)[number % 3] for number in range(400)]
+    assert shapes.single < 100
 
 
 @given(st.lists(LINE, max_size=20))

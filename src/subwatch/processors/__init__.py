@@ -112,6 +112,7 @@ class Pipeline:
             fields=meaning.structured.fields(texts, joined),
             family=meaning.family,
             joined=joined,
+            shapes=meaning.shapes,
         )
 
     def progress(self, lines: Lines) -> list[Progress | None] | None:
@@ -146,12 +147,14 @@ class _Meaning:
         self, program: str, own: Sequence[Any], recognizers: Iterable[Any] | None, redactor: Redactor
     ) -> None:
         # a run whose lines nobody interprets does not need the patterns of a dozen programs
+        from ._shapes import Shapes
         from .progress import reader
         from .rules import compile_rules, rules_for
         from .structured import Structured
 
         self.rules = compile_rules(own)
         self.family = rules_for(program)
+        self.shapes = Shapes()
         self.structured = Structured(redact=redactor.text)
         self.progress = reader(program, recognizers)
 

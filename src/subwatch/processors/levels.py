@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from ._shapes import Shapes
     from .rules import Family, LevelRule, Rule
 
 __all__ = ["levels", "strip_syslog", "syslog"]
@@ -37,6 +38,7 @@ def levels(
     fields: Sequence[Mapping[str, Any] | None] | None = None,
     family: Sequence[Family] = (),
     joined: str | None = None,
+    shapes: Shapes | None = None,
 ) -> list[int]:
     """Tell the levels of lines.
 
@@ -49,20 +51,22 @@ def levels(
         fields: What `Structured.fields` found; next.
         family: What `rules_for` the program gave; next.
         joined: The lines, each with a newline before it, if the caller has that already.
+        shapes: What was learnt from the program's lines before; makes it faster, nothing else.
 
     Returns:
         As many levels as texts, in the numbers of :mod:`logging`.
     """
-    from ._words import by_words
+    if shapes is None:
+        from ._shapes import Shapes
 
-    column = [min(default, ceiling)] * len(texts)
+        shapes = Shapes()
     joined = join(texts) if joined is None else joined
     if "\x1b" in joined:
         joined = strip_ansi(joined)
         texts = joined[1:].split("\n")
 
     # What is written last wins, so the weakest evidence comes first.
-    by_words(texts, joined, column, ceiling)
+    column = shapes.levels(texts, joined, min(default, ceiling), ceiling)
     for relatives in family:
         for index, level in relatives.find(joined):
             column[index] = min(level, ceiling)
