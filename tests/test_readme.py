@@ -25,7 +25,12 @@ def test_example(name, tmp_path):
     )
 
     assert done.returncode == 0, done.stderr
-    seen = {"run": "INFO:subwatch.sh:sh: copying", "configure": "Exit(", "aio": "b'9\\n'", "map": "2 2 sh exited"}[name]
+    seen = {
+        "run": "INFO:subwatch.sh:sh: copying",
+        "configure": "Exit(",
+        "aio": "b'9\\n'",
+        "map": "2 2 sh exited",
+    }[name]
     assert seen in done.stdout + done.stderr
 
 

@@ -26,7 +26,7 @@ def folder(tmp_path):
 
 def found(folder):
     remarks = []
-    return _config.find(folder, remarks), remarks
+    return _config.find(str(folder), remarks), remarks
 
 
 # -- whose files are believed -------------------------------------------------------------------------------
@@ -35,7 +35,7 @@ def found(folder):
 def test_own_files_are_believed(folder):
     path = folder / "subwatch.toml"
     path.write_text("quiet = true")
-    assert found(folder) == ((path, b"quiet = true"), [])
+    assert found(folder) == ((str(path), b"quiet = true"), [])
 
 
 def test_a_strangers_link_to_a_file_of_ours_is_not(folder):
@@ -43,7 +43,7 @@ def test_a_strangers_link_to_a_file_of_ours_is_not(folder):
     (folder / "ours.toml").write_text("sinks = ['loki']")
     link = folder / "subwatch.toml"
     link.symlink_to(folder / "ours.toml")
-    assert found(folder)[0] == (link, b"sinks = ['loki']"), "a link of our own is as good as a file"
+    assert found(folder)[0] == (str(link), b"sinks = ['loki']"), "a link of our own is as good as a file"
     os.chown(link, 12345, -1, follow_symlinks=False)
     taken, remarks = found(folder)
     assert taken is None
@@ -212,7 +212,7 @@ def test_odd_files_are_wrong_and_no_more(content, tmp_path):
     path = tmp_path / "subwatch.toml"
     path.write_text(content)
     with pytest.raises(ConfigError, match=r"subwatch\.toml"):
-        _config.from_file(path)
+        _config.from_file(str(path))
 
 
 @pytest.mark.parametrize("content", ["tool.subwatch = 3", "[tool]\nsubwatch = 'x'"])
@@ -220,7 +220,7 @@ def test_odd_pyprojects(content, tmp_path):
     path = tmp_path / "pyproject.toml"
     path.write_text(content)
     with pytest.raises(ConfigError, match=r"stand in a table, \[tool.subwatch\]"):
-        _config.from_file(path)
+        _config.from_file(str(path))
 
 
 @pytest.mark.parametrize("word", ["[" * 5000, "9" * 5000, "1\nother = 2", "3 # no", '"', "{", "\x85"])

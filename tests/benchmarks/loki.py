@@ -83,7 +83,9 @@ def child(lines, shape):
 
 @contextlib.contextmanager
 def counting_server():
-    process = subprocess.Popen([sys.executable, "-I", "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     port = int(process.stdout.readline())
 
     def count():
@@ -145,7 +147,10 @@ def sink(lines, shape, **options):
     from subwatch_loki import LokiSink
 
     def work(port):
-        loki, last = LokiSink(f"http://127.0.0.1:{port}", policy="block", flush_timeout=60, **options), LastRecord()
+        loki, last = (
+            LokiSink(f"http://127.0.0.1:{port}", policy="block", flush_timeout=60, **options),
+            LastRecord(),
+        )
         subwatch.run(child(lines, shape), sinks=[loki, last], stderr=subprocess.DEVNULL)
         assert loki.close(60) == 0
         return last.entries()
@@ -170,7 +175,9 @@ def bare(lines, shape):
             pack = zlib.compressobj(1, zlib.DEFLATED, 31)
             body = f'{{"streams":[{{"stream":{{"job":"x"}},"values":[{",".join(values)}]}}]}}'
             body = pack.compress(body.encode()) + pack.flush()
-            connection.request("POST", "/", body, {"Content-Type": "application/json", "Content-Encoding": "gzip"})
+            connection.request(
+                "POST", "/", body, {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+            )
             connection.getresponse().read()
 
         while chunk := process.stderr.read(65536):
@@ -257,7 +264,10 @@ def spool(lines, shape):
     figures = {}
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "spool")
-        loki, last = LokiSink("http://127.0.0.1:9", spool=path, flush_timeout=60, spool_bytes=2**30), LastRecord()
+        loki, last = (
+            LokiSink("http://127.0.0.1:9", spool=path, flush_timeout=60, spool_bytes=2**30),
+            LastRecord(),
+        )
         with measured(figures, lines):
             subwatch.run(child(lines, shape), sinks=[loki, last], stderr=subprocess.DEVNULL)
             assert loki.close(60) == 0
@@ -284,7 +294,17 @@ def down(lines, shape):
     return figures
 
 
-CASES = [sink, sink_without_isal, bare, formats, handler, python_logging_loki, loki_logger_handler, spool, down]
+CASES = [
+    sink,
+    sink_without_isal,
+    bare,
+    formats,
+    handler,
+    python_logging_loki,
+    loki_logger_handler,
+    spool,
+    down,
+]
 
 
 def run(case, shape, lines):
@@ -293,7 +313,9 @@ def run(case, shape, lines):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--lines", type=int, default=1_000_000)
     parser.add_argument("--only", default="", help="contenders whose name holds this")
@@ -316,7 +338,9 @@ def report(shape, options, names):
     for name in names:
         figures = {key: statistics.median(each[name][key] for each in rounds) for key in rounds[0][name]}
         more = "".join(f"  {key} {figures[key]:.1f}" for key in ("wire", "mb") if key in figures)
-        print(f"  {name:22} {figures['lines/s']:>12,.0f} lines/s  {figures['cpu']:8.2f} us of CPU a line{more}")
+        print(
+            f"  {name:22} {figures['lines/s']:>12,.0f} lines/s  {figures['cpu']:8.2f} us of CPU a line{more}"
+        )
     print()
     for what, figure, ours, theirs, must, aim in RATIOS:
         if ours in names and theirs in names:

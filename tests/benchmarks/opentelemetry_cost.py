@@ -170,7 +170,10 @@ def main():
     print("| what | at most | CPU (quartiles) | wall (quartiles) |\n|---|---|---|---|")
     rows = [(row, 20) for row in starts(tracers, loggers)] + [(row, 1) for row in lines(tracers, loggers)]
     for (what, most, ours, theirs), times in rows:
-        figures = [f"{middle:.2f} ({low:.2f} to {high:.2f})" for low, middle, high in ratios(ours, theirs, rounds, times)]
+        figures = [
+            f"{middle:.2f} ({low:.2f} to {high:.2f})"
+            for low, middle, high in ratios(ours, theirs, rounds, times)
+        ]
         print(f"| {what} | {most or ''} | {figures[0]} | {figures[1]} |", flush=True)
     tracers.shutdown()
     loggers.shutdown()

@@ -197,6 +197,19 @@ def test_log_to_stderr_takes_the_place_of_the_lines(cli, options):
     assert re.fullmatch(r"INFO sh: once\nINFO sh exited with code 0 after [\d.]+ s\n", done.stderr)
 
 
+WARNS = "echo 'warning: low' >&2; echo last >&2; exit "
+
+
+@pytest.mark.parametrize("settings", [["--log", "-", "--hold-back"], ["--sink", "logging:hold_back=true"]])
+def test_the_exit_status_has_the_last_word_on_warnings(cli, settings):
+    """Nobody is alarmed by a success; after a failure its last lines are errors."""
+    shown = ["--log-format", "%(levelname)s %(message)s"]
+    done = cli("run", *settings, *shown, "--", "sh", "-c", WARNS + "0")
+    assert done.stderr.startswith("INFO sh: last\nINFO sh: warning: low\nINFO sh exited with code 0")
+    done = cli("run", *settings, *shown, "--", "sh", "-c", WARNS + "1")
+    assert "ERROR sh: warning: low\nERROR sh: last\nERROR sh exited with code 1" in done.stderr
+
+
 def test_log_level(cli):
     done = cli(
         "run",

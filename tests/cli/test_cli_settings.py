@@ -82,11 +82,11 @@ def test_a_file_of_another_user_is_not_taken(write, tmp_path, monkeypatch):
 
     write("quiet = true")
     path, remarks = tmp_path / "subwatch.toml", []
-    assert find(tmp_path, remarks) == (path, b"quiet = true")
+    assert find(str(tmp_path), remarks) == (str(path), b"quiet = true")
     monkeypatch.setattr(os, "geteuid", lambda: 54321)
     if path.stat().st_uid == 0:
         os.chown(path, 12345, -1)  # root's files are taken by everybody
-    assert find(tmp_path, remarks) is None
+    assert find(str(tmp_path), remarks) is None
     assert remarks == [f"{path} is not used: it belongs to another user; to use it, say --config {path}"]
 
 
@@ -205,3 +205,18 @@ def test_credentials_are_not_shown_in_errors(cli):
     )
     assert done.returncode == 125
     assert "hunter2" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('sinks = ["jsonlines"]\n\n[sink.jsonlines]\npth = "x"\n', "line 3: wrong options for sink 'jsonlines' (pth)"),
+        ('# so\nsinks = ["lokki"]\n', "line 2: no sink named 'lokki' is installed"),
+        ('sinks = ["jsonlines"]\n', "line 1: JsonLinesSink takes a path or a file"),
+    ],
+)  # fmt: skip
+def test_sinks_that_a_file_has_wrong_name_it(cli, write, tmp_path, content, message):
+    write(content)
+    done = cli("run", "--", "echo", "started")
+    assert (done.returncode, done.stdout) == (125, "")
+    assert done.stderr.startswith(f"subwatch: {tmp_path / 'subwatch.toml'}, {message}"), done.stderr

@@ -47,10 +47,11 @@ def test_version(cli):
     "arguments",
     [["--help"], [], ["run", "--help"], ["sinks", "--help"], ["demo", "--help"], ["completion", "--help"]],
 )
-def test_help_fits_and_is_complete(cli, arguments):
-    done = cli(*arguments)
+@pytest.mark.parametrize("columns", ["80", "100", "200"])
+def test_help_fits_and_is_complete(cli, arguments, columns):
+    done = cli(*arguments, env={"COLUMNS": columns})
     assert (done.returncode, done.stderr) == (0, "")
-    assert max(map(len, done.stdout.splitlines())) <= 100
+    assert max(map(len, done.stdout.splitlines())) <= min(int(columns), 100)
     assert "%(" not in done.stdout
 
 

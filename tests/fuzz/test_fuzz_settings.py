@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -103,7 +102,7 @@ def test_values_of_any_kind(values):
                 source.values[key] = _config.BY_KEY[key].parse(value)
         except ConfigError as error:
             assert str(error)
-    works(_settings.Settings([source], None))
+    works(_settings.Settings([source]))
 
 
 TOML = st.lists(
@@ -181,11 +180,11 @@ TOML = st.lists(
 @example("subwatch.toml", b"a = " + b"[" * 5000)
 def test_files_of_any_content(name, content):
     try:
-        source = _config.from_file(Path(name), content)
+        source = _config.from_file(name, content)
     except ConfigError as error:
         assert str(error).startswith(name)
     else:
-        works(_settings.Settings([source], Path(name)))
+        works(_settings.Settings([source]))
 
 
 NAMES = st.lists(
@@ -243,7 +242,7 @@ def test_any_command_line(subcommand, arguments):
         )
         source = _config.Source()
         source.values = given_
-        works(_settings.Settings([source], None))
+        works(_settings.Settings([source]))
 
 
 @given(st.text() | ODD)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from functools import partial
 
 from ..errors import ConfigError
 from ._options import BY_KEY, OPTIONS
@@ -12,8 +13,7 @@ from ._values import Spec, Word, put
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
 __all__ = ["Source", "find", "from_environment", "from_file"]
@@ -29,18 +29,20 @@ class Source:
         values: Values by key.
         sinks: Options of sinks by the sink's name; they hold for whoever names it.
         remarks: What is odd but no error.
+        place: Tells where it sets a key, or the options of a sink (``sink.NAME``); empty where that is plain.
     """
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self.sinks: dict[str, dict[str, Any]] = {}
         self.remarks: list[str] = []
+        self.place: Callable[[str], str] = lambda key: ""  # noqa: ARG005
 
 
 # -- files ------------------------------------------------------------------------------------------------
 
 
-def find(start: Path, remarks: list[str]) -> tuple[Path, bytes] | None:
+def find(start: str, remarks: list[str]) -> tuple[str, bytes] | None:
     """Find the file that holds here: ``subwatch.toml``, else a ``pyproject.toml`` with ``[tool.subwatch]``.
 
     It is looked for in a folder and those above it. A file that somebody else may have written (root excepted)
@@ -53,27 +55,31 @@ def find(start: Path, remarks: list[str]) -> tuple[Path, bytes] | None:
     Returns:
         The file and what it says, read from the very file that was judged.
     """
-    for folder in (start, *start.parents):
-        for path in (folder / "subwatch.toml", folder / "pyproject.toml"):
+    folder, above = start, os.path.dirname(start)
+    while True:
+        for path in (os.path.join(folder, "subwatch.toml"), os.path.join(folder, _PYPROJECT)):
             content, objection = _look(path)
-            if not content or (path.name == "pyproject.toml" and b"tool.subwatch" not in content):
+            if not content or (path.endswith(_PYPROJECT) and b"tool.subwatch" not in content):
                 continue
             if not objection:
                 return path, content
             remarks.append(f"{path} is not used: {objection}; to use it, say --config {path}")
-    return None
+        if folder == above:
+            return None
+        folder, above = above, os.path.dirname(above)
 
 
+_PYPROJECT = "pyproject.toml"
 _LARGEST = 1024 * 1024  # bytes; also of what nobody has asked us to read
 
 
-def _look(path: Path) -> tuple[bytes, str]:
+def _look(path: str) -> tuple[bytes, str]:
     """What a file says, and what speaks against believing it; nothing where there is no ordinary file."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would never end
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would never end
             return b"", ""
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            link, found = path.lstat(), os.fstat(file.fileno())
+            link, found = os.lstat(path), os.fstat(file.fileno())
             content = file.read(_LARGEST + 1)
     except OSError:
         return b"", ""
@@ -85,7 +91,7 @@ def _look(path: Path) -> tuple[bytes, str]:
     return content, "it is larger than 1 MiB" if len(content) > _LARGEST else ""
 
 
-def from_file(path: Path, content: bytes | None = None) -> Source:
+def from_file(path: str, content: bytes | None = None) -> Source:
     """Read a file.
 
     Args:
@@ -98,7 +104,10 @@ def from_file(path: Path, content: bytes | None = None) -> Source:
     import tomllib
 
     try:
-        text = (path.read_bytes() if content is None else content).decode("utf-8")
+        if content is None:
+            with open(path, "rb") as file:
+                content = file.read()
+        text = content.decode("utf-8")
         data: Any = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not encoded in UTF-8"
@@ -106,47 +115,47 @@ def from_file(path: Path, content: bytes | None = None) -> Source:
     except (ValueError, RecursionError) as error:  # ValueError: also of an int that is too long to convert
         reason = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
         raise ConfigError(f"{path} is no valid TOML: {reason}") from None
-    if path.name == "pyproject.toml":
+    inside = os.path.basename(path) == _PYPROJECT
+    if inside:
         tool = data.get("tool", {})
         data = tool.get("subwatch", {}) if isinstance(tool, dict) else {}
         if not isinstance(data, dict):
             raise ConfigError(f"{path}: settings stand in a table, [tool.subwatch]")
     source = Source()
+    source.place = partial(_place, path, text, inside)
     for key, value in data.items():
         if key == "sink":
-            _sink_tables(source, path, text, value)
+            _sink_tables(source, value)
             continue
         option = BY_KEY.get(key)
         if option is None:
-            raise ConfigError(
-                f"{_place(path, text, key)}: unknown key {key!r}: {_nearest(key, [*BY_KEY, 'sink'])}"
-            )
+            raise ConfigError(f"{source.place(key)}: unknown key {key!r}: {_nearest(key, [*BY_KEY, 'sink'])}")
         try:
             source.values[key] = option.parse(value)
         except ConfigError as error:
-            raise ConfigError(f"{_place(path, text, key)}: {key} {error}") from None
+            raise ConfigError(f"{source.place(key)}: {key} {error}") from None
     return source
 
 
-def _sink_tables(source: Source, path: Path, text: str, tables: Any) -> None:
+def _sink_tables(source: Source, tables: Any) -> None:
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
         cure = "options of a sink stand in a table of its own, such as [sink.loki]; which to use, in sinks"
-        raise ConfigError(f"{_place(path, text, 'sink')}: {cure}")
+        raise ConfigError(f"{source.place('sink')}: {cure}")
     source.sinks = tables
 
 
-def _place(path: Path, text: str, key: str) -> str:
-    """The file, and the line on which a key is set."""
+def _place(path: str, text: str, within: bool, key: str) -> str:
+    """The file, and the line on which a key is set; `within`: in a part of the file."""
     bare = rf"(?:{re.escape(key)}|\"{re.escape(key)}\")"
     table = re.compile(rf"\s*\[+\s*(?:tool\.subwatch\.)?{bare}\b")
     setting = re.compile(rf"\s*(?:tool\.subwatch\.)?{bare}\s*[.=]")
-    inside = path.name != "pyproject.toml"
+    inside = not within
     for number, line in enumerate(text.splitlines(), 1):
         if table.match(line) or (inside and setting.match(line)):
             return f"{path}, line {number}"
         if line.lstrip().startswith("["):
-            inside = line.strip().startswith("[tool.subwatch") or (inside and path.name != "pyproject.toml")
-    return str(path)
+            inside = line.strip().startswith("[tool.subwatch") or (inside and not within)
+    return path
 
 
 # -- variables --------------------------------------------------------------------------------------------

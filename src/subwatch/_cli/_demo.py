@@ -166,8 +166,11 @@ _OUTRO = """
 The same for your own commands, with records where you look:
 
   subwatch run --json run.jsonl -- COMMAND       as JSON lines
-  subwatch run --sink loki:url=... -- COMMAND    in Grafana Loki ('subwatch sinks' lists what is there)
+  subwatch run --log run.log -- COMMAND          in a log with times and levels
+  subwatch run --sink loki:url=... -- COMMAND    in Grafana Loki, and so on: see 'subwatch sinks'
 
-  import subwatch                                # in Python, in place of subprocess.run
+and in Python, in place of subprocess.run:
+
+  import subwatch
   subwatch.run(["pg_basebackup", "-D", "backup"], check=True, sinks=["logging"])
 """

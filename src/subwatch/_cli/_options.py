@@ -105,6 +105,13 @@ OPTIONS = [
         metavar="FORMAT",
     ),
     Option(
+        "hold_back",
+        _values.flag,
+        "log warnings when it is known how it ended: as mere information after a success, and after a failure "
+        "with its last lines as errors",
+        group="where",
+    ),
+    Option(
         "flush_timeout",
         _values.seconds,
         "how long the sinks may take to deliver at the end (default 2s)",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from .. import _plugins
 from .._report import sink_name
 from ._say import say
 from ._values import Spec
@@ -41,13 +40,16 @@ class Outputs:
         log = settings["log"]
         if log and not any(spec.name == "logging" for spec in wanted):
             wanted.append(Spec("logging", {}))
-        self.sinks: list[Sink] = [_plugins.build(settings.sink(spec))[0] for spec in wanted]
+        logs = [spec for spec in wanted if spec.name == "logging"]
+        if settings["hold_back"] is not None:
+            for spec in logs:
+                spec.options["hold_back"] = settings["hold_back"]
+        self.sinks: list[Sink] = [settings.build(spec) for spec in wanted]
         for sink in self.sinks:
             # what a library behind a sink needs, and an application would have set up
             if callable(prepare := getattr(sink, "standalone", None)):
                 prepare()
         self.display = any(getattr(sink, "terminal", False) for sink in self.sinks)
-        logs = any(spec.name == "logging" for spec in wanted)
         self.raw = not (logs and log in (None, "-"))
         self._account: Callable[[], str | None] = lambda: None
         if logs:

@@ -16,45 +16,50 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "given"]
 
+# Texts fit into 80 columns; what argparse folds is folded to the width of the terminal.
 _ABOUT = """\
-Run a command and have what it says on stderr where you look: in a log, in Loki, Sentry or
-OpenTelemetry, as JSON, or as a live display. The command notices nothing, and neither do you:
-its output, its exit status, Ctrl-C and Ctrl-Z are what they are without subwatch.
+Run a command and have what it says on stderr where you look: in a log, in Loki,
+Sentry or OpenTelemetry, as JSON, or as a live display. The command notices
+nothing, and neither do you: its output, its exit status, Ctrl-C and Ctrl-Z are
+what they are without subwatch.
 """
 
 _START = """\
 to begin with:
-  subwatch demo                                   see it work, no server needed
-  subwatch run --json run.jsonl -- rsync -a a/ b/ watch a command, keep its records as JSON
-  subwatch sinks                                  what records can go to here
-  subwatch run --help                             everything that 'run' can do
+  subwatch demo                          see it work, no server needed
+  subwatch run --json run.jsonl -- make  run a command, keep its records as JSON
+  subwatch sinks                         what records can go to here
+  subwatch run --help                    everything that 'run' can do
 """
 
 _RUN = """\
-Run COMMAND with its streams, signals and exit status untouched, and send a record of its start, of
-each line on its stderr and of its end to sinks.
+Run COMMAND with its streams, signals and exit status untouched, and send a
+record of its start, of each line on its stderr and of its end to sinks.
 """
 
 _EXAMPLES = """\
 examples:
-  subwatch run --sink loki:url=http://127.0.0.1:3100 -- pg_basebackup -D /backup -v -P
+  subwatch run --sink loki:url=http://127.0.0.1:3100 -- pg_basebackup -D b -v -P
       ship each line to Loki while the backup runs
   subwatch run --quiet --timeout 2h -- restic backup /home
       for cron: no mail unless it fails; it may take two hours
   subwatch run --log backup.log --tag cluster=main -- ./backup.sh
       a log file with times and levels; your terminal shows what it always shows
+  subwatch run --log syslog --hold-back -- ./backup.sh
+      warnings alarm nobody when it succeeds; when it fails its last lines do
   subwatch run --log - -- make
-      the same on stderr, in place of the raw lines
+      the log on stderr, in place of the raw lines
   subwatch run --stop-on 'ready to accept' --json - -- ./server
       wait for a line, then end it
   subwatch run --tree --grace 30 --idle-timeout 10m -- ./job
       end the job and all that it has started when it falls silent
 
 settings:
-  Every option can also be set in subwatch.toml (or pyproject.toml, [tool.subwatch]) in this folder
-  or above, and by a variable: --idle-timeout is idle_timeout there and SUBWATCH_IDLE_TIMEOUT here.
-  The command line wins over variables, these over the file. A table [sink.NAME] in the file and
-  SUBWATCH_SINK_NAME_KEY set options of a sink without naming them in each command.
+  Every option can also be set in subwatch.toml (or in pyproject.toml, under
+  [tool.subwatch]) in this folder or above, and by a variable: --idle-timeout is
+  idle_timeout there and SUBWATCH_IDLE_TIMEOUT here. The command line wins over
+  variables, these over the file. A table [sink.NAME] in the file, and variables
+  SUBWATCH_SINK_NAME_KEY, set options of a sink for whoever names it.
 
       sinks = ["loki"]
       grace = "30s"
@@ -63,8 +68,9 @@ settings:
       url = "http://127.0.0.1:3100"
 
 exit status:
-  that of the command; 128+N if signal N killed it, 124 after a timeout, 126 if it cannot be run,
-  127 if it does not exist, 125 if subwatch itself was asked for something impossible.
+  that of the command; 128+N if signal N killed it, 124 after a timeout, 126 if
+  it cannot be run, 127 if it does not exist, 125 if subwatch itself was asked
+  for something impossible.
 
 A TIME is a number of seconds, or has a unit: 500ms, 90s, 15m, 2h, 1d.
 """
@@ -86,7 +92,9 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
     """Help without noise: ``-t, --timeout TIME``, and a ``--no-`` only where that is news."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=28, width=100)
+        from shutil import get_terminal_size
+
+        super().__init__(prog, max_help_position=28, width=max(60, min(get_terminal_size().columns, 100)))
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings:
@@ -159,7 +167,8 @@ def _add_shows(commands: Any, common: dict[str, Any]) -> None:
 
 _COMPLETION = """\
 to install:
-  bash   subwatch completion bash > ~/.local/share/bash-completion/completions/subwatch
+  bash   cd ~/.local/share/bash-completion/completions &&
+         subwatch completion bash > subwatch
   zsh    subwatch completion zsh > "${fpath[1]}/_subwatch"
   fish   subwatch completion fish > ~/.config/fish/completions/subwatch.fish
 """

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from .. import _plugins
-from ..errors import ConfigError
+from ..errors import ConfigError, SubwatchError
 from . import _config, _values
 from ._options import OPTIONS
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from ..sinks import Sink
     from ._config import Source
     from ._values import Spec
 
@@ -29,13 +29,11 @@ class Settings:
 
     Attributes:
         remarks: What is odd but no error.
-        file: The configuration file in use.
     """
 
-    def __init__(self, sources: list[Source], file: Path | None) -> None:
+    def __init__(self, sources: list[Source]) -> None:
         self._sources = sources
         self._values: dict[str, Any] = {}
-        self.file = file
         self.remarks = [remark for source in sources for remark in source.remarks]
         for source in sources:
             for key, value in source.values.items():
@@ -61,13 +59,30 @@ class Settings:
         """Whether a file or a variable has options for a sink."""
         return any(name in source.sinks for source in self._sources)
 
-    def sink(self, spec: Spec) -> _plugins.SinkSpec:
-        """A sink for the library, with all options that were set for it.
+    def build(self, spec: Spec) -> Sink:
+        """Make a sink, with all options that were set for it.
 
         Raises:
-            SinkNotFound: It is not installed.
-            SinkLoadError: It is broken.
+            SubwatchError: It is not installed, broken or wrongly set; the message names the file that has it.
         """
+        try:
+            return _plugins.build(self._resolved(spec))[0]
+        except SubwatchError as error:
+            place = self._blame(spec, f"sink.{spec.name}") if isinstance(error, ConfigError) else ""
+            place = place or self._blame(spec, "sinks")
+            raise type(error)(f"{place}: {error}" if place else str(error)) from error
+
+    def _blame(self, spec: Spec, key: str) -> str:
+        """Where the sink was set or named; empty where that is plain."""
+        for source in reversed(self._sources):
+            if key == "sinks":
+                if key in source.values:
+                    return source.place(key) if spec in source.values[key] else ""
+            elif spec.name in source.sinks:
+                return source.place(key)
+        return ""
+
+    def _resolved(self, spec: Spec) -> _plugins.SinkSpec:
         if spec.name == "callable":
             raise ConfigError(
                 "sink 'callable' takes a Python function: it is for use in code, sinks=[function]"
@@ -105,23 +120,21 @@ def gather(
     """
     sources: list[Source] = []
     remarks: list[str] = []
-    path: Path | None = None
     named = config or environ.get("SUBWATCH_CONFIG")
     if use_file:
-        found = (Path(named), None) if named else _config.find(_cwd(), remarks)
+        found = (named, None) if named else _config.find(_cwd(), remarks)
         if found is not None:
-            path = found[0]
             sources.append(_config.from_file(*found))
     sources.append(_config.from_environment(environ))
     line = _config.Source()
     line.values = dict(given)
     line.remarks = remarks
     sources.append(line)
-    return Settings(sources, path)
+    return Settings(sources)
 
 
-def _cwd() -> Path:
+def _cwd() -> str:
     try:
-        return Path.cwd()
+        return os.getcwd()
     except OSError:  # it was removed
-        return Path(os.sep)
+        return os.sep

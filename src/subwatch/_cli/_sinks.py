@@ -62,7 +62,7 @@ def _try(settings: Settings, spec: Spec, used: bool) -> tuple[bool, str]:
     if spec.name == "callable":
         return not used, "ok: takes a Python function, for use in code only"
     try:
-        sink, _ = _plugins.build(settings.sink(spec))
+        sink = settings.build(spec)
     except ConfigError as error:
         # nobody has said how to use it: that is no fault
         return not used, f"wrong: {error}" if used else f"ok: installed, not configured ({error})"
