@@ -77,6 +77,17 @@ def test_the_last_update_is_sent_where_it_did_not_end(ship):
     assert end["thinned"] == "48"
 
 
+def test_progress_that_stands_still_is_sent_when_its_time_has_come(loki):
+    sink = LokiSink(**loki.options, progress=1.0, batch_seconds=0.1)
+    code = "import sys; sys.stderr.write('1%\\r2%\\r3%\\r'); sys.stderr.flush(); input()"
+    with subwatch.Popen([sys.executable, "-c", code], sinks=[sink], stdin=subprocess.PIPE,
+                        stderr=subprocess.DEVNULL) as process:  # fmt: skip
+        assert texts(loki.entries(count=3))[1:] == ["1%", "3%"]
+        process.stdin.write(b"\n")
+    assert sink.close(30) == 0
+    assert loki.entries(count=4)[-1][2]["thinned"] == "1"
+
+
 @pytest.mark.usefixtures("default_limits")
 def test_all_progress_or_none(ship, loki):
     entries, end = ship(UPDATES, progress=True)

@@ -25,7 +25,7 @@ except ImportError:
 
 # Level 1: a quarter of the CPU of level 6 for a fifth more bytes; 31: with gzip header and check sum.
 LEVEL, WINDOW = 1, 31
-# A time this much behind the newest is a step of the clock, not two runs at the same moment.
+# What is this much behind the newest does not come from another run at the same moment.
 STEP_NS = 1_000_000_000
 
 
@@ -143,7 +143,8 @@ class Encoder:
         """Find times for entries that follow each other by 1 ns, so that no two have the same time.
 
         Loki stores entries of the same time and text once, whatever their metadata, so two children that say
-        the same at the same moment must be told apart. A clock that was set back is left alone.
+        the same at the same moment must be told apart. What is older keeps its time: a progress update that
+        was kept back, and everything after a clock was set back.
 
         Args:
             first: Time of the first entry.
@@ -152,9 +153,9 @@ class Encoder:
         Returns:
             The time to give to the first.
         """
-        behind = self._last - first
-        if 0 <= behind < STEP_NS:
-            first += behind + 1
+        if first <= self._last - STEP_NS:
+            return first
+        first = max(first, self._last + 1)
         self._last = first + count - 1
         return first
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from subwatch.sinks import Stream
     from subwatch_loki._encode import Batch, Owner
     from subwatch_loki._options import Options
+    from subwatch_loki._stream import RunStream
 
 __all__ = ["Shipper"]
 
@@ -51,6 +52,8 @@ class Shipper:
     def _reset(self) -> None:
         self._lock = threading.Lock()  # entries come on one thread, flushes on others
         self._encoder = Encoder(self._labels, self.options.batch_bytes)
+        #: Streams that keep something back for a while.
+        self.waiting: set[RunStream] = set()
 
     @property
     def failing(self) -> bool:
@@ -126,15 +129,15 @@ class Shipper:
             self._sender.put(batch, wait=wait)
 
     def idle(self) -> float | None:
-        """Send what has waited long enough."""
+        """Send what has waited long enough; returns seconds until there is more to do, None for never."""
+        pauses = {stream: stream.idle() for stream in self.waiting}
+        self.waiting = {stream for stream, pause in pauses.items() if pause is not None}
         since = self._encoder.since
-        if since is None:
-            return None
-        left = since + self.options.batch_seconds - time.monotonic()
-        if left > 0:
-            return left
-        self.seal()
-        return None
+        left = None if since is None else since + self.options.batch_seconds - time.monotonic()
+        if left is not None and left <= 0:
+            self.seal()
+            left = None
+        return min((pause for pause in (*pauses.values(), left) if pause is not None), default=None)
 
     def flush(self, owner: Owner, timeout: float) -> int:
         """Wait until an owner's entries have arrived or are in the spool; returns how many are neither."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from typing import TYPE_CHECKING, Any
 
 from subwatch.records import CONTINUED, PARTIAL, TRUNCATED, Exit, Lines
 from subwatch_loki._labels import clip, metadata, metadata_name
-from subwatch_loki._updates import Updates, amounts
+from subwatch_loki._updates import AMOUNTS, Updates, amounts
 from subwatch_loki._values import cut, escape
 
 if TYPE_CHECKING:
@@ -24,18 +25,7 @@ FLAGS = {PARTIAL: "partial", TRUNCATED: "truncated", CONTINUED: "continued"}
 # Of the fields of one line; what is above is counted in its metadata_cut.
 MAX_FIELDS, MAX_FIELDS_TOTAL = 20, 8 * 1024
 # What a line may be told of by us: a field of the same name is called field_NAME.
-OWN = {
-    "line",
-    "stream",
-    "level",
-    "late",
-    "cut_bytes",
-    "run_id",
-    "pid",
-    "program",
-    "progress",
-    *FLAGS.values(),
-}
+OWN = {"line", "stream", "level", "late", "cut_bytes", "run_id", "pid", "program", *FLAGS.values(), *AMOUNTS}
 
 
 class _Ends(dict[int, str]):
@@ -78,6 +68,14 @@ class RunStream:
         else:
             self._start(records)
 
+    def idle(self) -> float | None:
+        """Send the progress updates whose time has come; returns seconds until the next one's, or None."""
+        now = time.time()
+        for update in self._updates.release(now):
+            self._shipper.lines(self, *update, 0)
+        due = self._updates.due
+        return None if due is None else max(0.0, due - now)
+
     def flush(self, timeout: float) -> int:
         """Wait until this run's entries have arrived or are in the spool; returns how many are neither."""
         return self._shipper.flush(self, timeout)
@@ -104,6 +102,8 @@ class RunStream:
             for update in updates:
                 self._shipper.lines(self, *update, width)
             begin = index + 1
+        if self._updates.due is not None:
+            self._shipper.waiting.add(self)
 
     def _texts(self, lines: Lines) -> tuple[list[str], dict[int, str]]:
         """The texts as they are sent, and more metadata of single ones, each with a comma before it."""

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
     from subwatch.records import Lines
 
-__all__ = ["Update", "Updates", "amounts"]
+__all__ = ["AMOUNTS", "Update", "Updates", "amounts"]
 
+#: Names of the metadata of an update: fraction, two figures, two words.
+AMOUNTS = ("progress", "progress_completed", "progress_total", "progress_unit", "progress_label")
 _UNREAD = Progress()  # stands for that of an update which no recogniser reads
 
 
@@ -30,7 +32,7 @@ class Updates:
     """Thins the progress updates of one run: of each phase the first, the last, and a few between them.
 
     Updates are lines whose progress a recogniser reads, and lines that end with a lone carriage return, but
-    none from WARNING on.
+    none from WARNING on, nor after the exit, whose record has the count.
 
     Args:
         every: Seconds from one to the next; True to let all of them go, False for none.
@@ -60,7 +62,7 @@ class Updates:
         Yields:
             Where an update was, and which go in its place: none, it or an earlier one, or both.
         """
-        if self._all or not ("\r" in lines.endings or any(lines.progress)):
+        if self._all or lines.late or not ("\r" in lines.endings or any(lines.progress)):
             return
         columns = zip(lines.progress, lines.endings, lines.levels, strict=True)
         for index, (progress, ending, level) in enumerate(columns):
@@ -74,6 +76,15 @@ class Updates:
                 self._unwanted += 1
                 yield index, []
 
+    @property
+    def due(self) -> float | None:
+        """When `release` has something, in seconds since the epoch; None for never."""
+        return min((thinner.due for thinner in self._thinners if thinner.due is not None), default=None)
+
+    def release(self, now: float) -> list[Update]:
+        """Updates that were kept back, and after which nothing came: how far it is where it stands still."""
+        return [update for thinner in self._thinners for update in thinner.release(now)]
+
     def finish(self) -> list[Update]:
         """The last updates, where they were kept back."""
         return [update for thinner in self._thinners for update in thinner.flush()]
@@ -81,11 +92,7 @@ class Updates:
 
 def amounts(progress: Progress) -> Iterator[tuple[str, object]]:
     """What a recogniser has read, as structured metadata: numbers for `unwrap` and graphs."""
-    if progress.fraction is not None:
-        yield "progress", f"{progress.fraction:.4g}"
-    for name in ("completed", "total"):
-        amount = getattr(progress, name)
-        if amount is not None:
-            yield f"progress_{name}", f"{amount:.15g}"
-    yield "progress_unit", progress.unit
-    yield "progress_label", progress.label
+    figures = progress.fraction, progress.completed, progress.total
+    for name, figure, digits in zip(AMOUNTS, figures, (4, 15, 15), strict=False):
+        yield name, None if figure is None else f"{figure:.{digits}g}"
+    yield from zip(AMOUNTS[3:], (progress.unit, progress.label), strict=True)
