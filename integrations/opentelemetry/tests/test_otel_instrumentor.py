@@ -68,6 +68,7 @@ def test_not_found(instrumented):
         subprocess.run(["/no_such_program"])
 
     assert caught.value.filename == "/no_such_program"
+    assert vars(caught.value) == {}
     assert instrumented.span.attributes["error.type"] == "FileNotFoundError"
 
 

@@ -18,34 +18,26 @@ import atexit
 import functools
 import inspect
 import logging
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
-from opentelemetry.context import get_current
-
-from subwatch import Caller, Watch
-
-from ._sink import OpenTelemetrySink, suppressed
-from ._stream import spawning
+from . import _uvloop
+from ._observer import Observer, end_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
-
-    from subwatch import Observation, Run
-
-    from ._stream import Stream
-
-    Ended = Callable[[int | None], None]
 
     class BaseInstrumentor:
         """What the type checker sees: the module is exempt from its checks, and so has no types."""
 
         def instrument(self, **options: Any) -> None: ...
         def uninstrument(self, **options: Any) -> None: ...
+
+    def register_post_import_hook(hook: Callable[[Any], None], name: str) -> None: ...
 else:
     from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+    from wrapt import register_post_import_hook
 
 _popen: Any = subprocess.Popen
 _LOG = logging.getLogger(__name__)
@@ -56,14 +48,7 @@ _PARAMETERS = [
     *("startupinfo", "creationflags", "shell"),
 ]
 _ENV = _PARAMETERS.index("env") - 1
-_ENDED = "_subwatch_ended"  # where an object of Popen keeps what is to be told of its end
-#: What is to be told of the ends of the children that run. A fork has none of them.
-_live: set[Ended] = set()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_live.clear)
-
-#: Not where a user's code starts a child.
-_LIBRARIES = {"asyncio", "ddtrace", "sentry_sdk", "subprocess", "subwatch", "subwatch_opentelemetry", "wrapt"}
+_CHILD = "_subwatch_child"  # where an object of Popen keeps what is to be told of its end
 
 
 class SubwatchInstrumentor(BaseInstrumentor):
@@ -83,37 +68,29 @@ class SubwatchInstrumentor(BaseInstrumentor):
         if found[: len(_PARAMETERS)] != _PARAMETERS:
             _LOG.warning("subprocess.Popen is not as the standard library has it: children are not traced")
             return
-        self._hook = _popen._execute_child = _hook(original, Watch(sinks=[_Sink(**options)]))
+        self._observer = observer = Observer(options)
+        self._hook = _popen._execute_child = _hook(original, observer)
         _popen.returncode = _Returncode()
-        atexit.register(_end_all)
+        register_post_import_hook(self._uvloop_imported, "uvloop")
+        atexit.register(end_all)
+
+    def _uvloop_imported(self, uvloop: Any) -> None:
+        observer = self.__dict__.get("_observer")
+        if observer is not None:  # the hook stays, even when we do not
+            _uvloop.instrument(uvloop.Loop, observer)
 
     def _uninstrument(self, **_: Any) -> None:
-        hook = self.__dict__.pop("_hook", None)
-        if hook is None:
+        observer = self.__dict__.pop("_observer", None)
+        if observer is None:
             return
-        hook.active = False  # for the case that somebody has wrapped it meanwhile
-        if _popen._execute_child is hook:
-            _popen._execute_child = hook.__wrapped__
+        observer.active = False  # for the case that somebody has wrapped a hook meanwhile
+        if _popen._execute_child is self._hook:
+            _popen._execute_child = self._hook.__wrapped__
         del _popen.returncode
-        atexit.unregister(_end_all)
-        _end_all()
-
-
-def _end_all() -> None:
-    """End the spans of children whose end nobody has asked for."""
-    for ended in list(_live):
-        ended(None)
-
-
-class _Sink(OpenTelemetrySink):
-    """Says where in the user's code the child was started, rather than where in a library."""
-
-    def open(self, run: Run) -> Stream:
-        frame = sys._getframe(1)
-        while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES:
-            frame = frame.f_back
-        run.caller = Caller(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
-        return super().open(run)
+        if "uvloop" in sys.modules:
+            _uvloop.uninstrument(sys.modules["uvloop"].Loop)
+        atexit.unregister(end_all)
+        end_all()
 
 
 class _Returncode:
@@ -128,51 +105,26 @@ class _Returncode:
 
     def __set__(self, popen: Any, value: int | None) -> None:
         popen.__dict__["returncode"] = value
-        if value is not None and (ended := popen.__dict__.pop(_ENDED, None)):
-            ended(value)
+        if value is not None and (child := popen.__dict__.pop(_CHILD, None)):
+            child.ended(value)
 
     def __delete__(self, popen: Any) -> None:
         del popen.__dict__["returncode"]
 
 
-def _hook(original: Any, watch: Watch) -> Any:
+def _hook(original: Any, observer: Observer) -> Any:
     @functools.wraps(original)
     def execute_child(popen: Any, *arguments: Any, **more: Any) -> None:
-        ours = spawning.get()
-        if not hook.active or (ours is not None and ours.spawning) or suppressed(get_current()):
+        child = observer.child(dict(zip(_PARAMETERS[1:], arguments, strict=False)))
+        if child is None:
             original(popen, *arguments, **more)
             return
-        given = dict(zip(_PARAMETERS[1:], arguments, strict=False))
         try:
-            child = watch.observe(**given)
-            if given["env"] is not None or given["preexec_fn"] is None:  # which may set variables itself
-                arguments = (*arguments[:_ENV], child.env, *arguments[_ENV + 1 :])
-        except Exception:  # noqa: BLE001 - whatever is wrong with us, the program goes on
-            original(popen, *arguments, **more)  # or says what is wrong with the arguments
-            _LOG.warning("a child process is not traced", exc_info=True)
-            return
-        try:
-            original(popen, *arguments, **more)
+            original(popen, *arguments[:_ENV], child.env, *arguments[_ENV + 1 :], **more)
         except BaseException as error:
             child.spawn_failed(error)
             raise
         child.started(popen.pid)
-        popen.__dict__[_ENDED] = _ending(child)
+        popen.__dict__[_CHILD] = child
 
-    hook = cast("Any", execute_child)
-    hook.active = True
-    return hook
-
-
-def _ending(child: Observation) -> Ended:
-    """Return what is to be told of the child's end, once; until then it is among the live."""
-
-    def ended(returncode: int | None) -> None:
-        if ended not in _live:
-            return
-        _live.discard(ended)
-        # Popen says maxsize when somebody else has taken the status
-        child.exited(None if returncode == sys.maxsize else returncode)
-
-    _live.add(ended)
-    return ended
+    return cast("Any", execute_child)
