@@ -97,7 +97,13 @@ def test_the_tail_of_lines_that_nobody_wants_has_their_times():
     sink = Sink(wants_lines=False)
     sink.attributes["look"] = lambda: [(line.text, line.number, line.time_ns) for line in sink.run.tail()]
     script = "for n in 1 2 3; do printf $n >&2; printf ' of 3\\n' >&2; sleep 0.2; done; printf end >&2"
+    looks = []
+    timer = threading.Timer(0.5, lambda: looks.append([line.text for line in sink.run.tail()]))
+    timer.start()
     subwatch.run(["sh", "-c", script], sinks=[sink])
+    timer.join()
+    assert looks[0] == ["1 of 3", "2 of 3", "3 of 3"][: len(looks[0])]
+    assert looks[0]
     texts, numbers, times = zip(*sink.stream.seen[-1])
     assert (texts, numbers) == (("1 of 3", "2 of 3", "3 of 3", "end"), (1, 2, 3, 4))
     assert all(later - time_ns > 1e8 for time_ns, later in itertools.pairwise(times))

@@ -225,10 +225,10 @@ class Session:
 
     def tail(self, limit: int | None = None) -> Sequence[Line]:
         """Return the last lines so far, see `Run.tail`."""
-        self._settle()
         for stream in self._streams.values():
             if stream.unread is not None:
                 stream.framer.feed(self._remember(stream))
+        self._settle()
         return self._tail.lines(limit)
 
     # -- batches ------------------------------------------------------------------------------------
