@@ -197,7 +197,10 @@ class Shapes:
             default: Level of lines whose words tell none.
             ceiling: Highest level to tell.
         """
-        levels, column = _levels(default, ceiling), [default] * len(texts)
+        levels = _levels(default, ceiling)
+        if len(texts) < _FEW:
+            return [levels[told(text)] for text in texts]
+        column = [default] * len(texts)
         if not any(sign in joined for sign in SIGNS):
             return column
         left: Sequence[int] = range(len(texts))

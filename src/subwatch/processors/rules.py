@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import re
 
 from subwatch.errors import ConfigError
@@ -146,6 +147,7 @@ FAMILIES = (
 )
 
 
+@functools.lru_cache(maxsize=256)
 def rules_for(program: str) -> tuple[Family, ...]:
     """The family that a program belongs to; for most programs there is none."""
     for family in FAMILIES:

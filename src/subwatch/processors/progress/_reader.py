@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 
 from subwatch.errors import ConfigError
 from subwatch.processors._text import join, lines_with, strip_ansi
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
 
     from subwatch.records import Lines
 
+    _Closer = list[tuple[Recognizer, tuple[str, ...]]]
+
 __all__ = ["Reader", "resolve"]
 
 # Progress is short: what is longer is not worth a pattern's time.
 _LONGEST = 2000
+_MOST = 256  # sets of needles for which is remembered who is worth a closer look
 _GROUP = "subwatch.recognizers"
 
 
@@ -37,12 +41,15 @@ class Reader:
     def __init__(self, program: str, recognizers: Iterable[Recognizer]) -> None:
         made_for: dict[bool, list[Recognizer]] = {True: [], False: []}
         for recognizer in recognizers:
-            known = any(fnmatch.fnmatchcase(program, pattern) for pattern in recognizer.programs)
+            known = _made_for(program, tuple(recognizer.programs))
             if known or recognizer.scope != "own":
                 made_for[known].append(recognizer)
-        self._own = frozenset(map(id, made_for[True]))
+        self._updates = frozenset(id(r) for r in made_for[False] if r.scope == "updates")
         self._order = made_for[True] + made_for[False]
-        self._first = frozenset(r.needles[0] for r in self._order if r.needles)
+        self._first = tuple(dict.fromkeys(r.needles[0] for r in self._order if r.needles))
+        # Which recognisers are worth a closer look, and what for, by which of the first needles a batch has: all,
+        # and those for batches without updates.
+        self._closer: dict[tuple[bool, ...], tuple[_Closer, _Closer]] = {}
         self._states: dict[str, State] = {}
         self.failed: dict[str, BaseException] = {}
 
@@ -74,16 +81,25 @@ class Reader:
             except Exception as error:  # noqa: BLE001 - whatever it raises, the others go on
                 self.failed[recognizer.name] = error
                 self._order = [other for other in self._order if other is not recognizer]
+                self._closer = {}
         return column if any(column) else None
 
     def _likely(self, joined: str, lines: Lines) -> list[Recognizer]:
         """The recognisers whose needles the batch has; the first needles are shared and tell most of it."""
-        absent = {needle for needle in self._first if needle not in joined}
-        likely = [r for r in self._order if not r.needles or r.needles[0] not in absent]
-        updates = [r for r in likely if r.scope == "updates" and id(r) not in self._own]
-        if updates and "\r" not in lines.endings:
-            likely = [r for r in likely if r not in updates]
-        return [r for r in likely if all(needle in joined for needle in r.needles[1:])]
+        present = tuple([needle in joined for needle in self._first])
+        closer = self._closer.get(present)
+        if closer is None:
+            absent = {needle for needle, here in zip(self._first, present, strict=True) if not here}
+            every = [
+                (r, tuple(r.needles[1:])) for r in self._order if not r.needles or r.needles[0] not in absent
+            ]
+            steady = [pair for pair in every if id(pair[0]) not in self._updates]
+            closer = every, steady
+            if len(self._closer) < _MOST:
+                self._closer[present] = closer
+        every, steady = closer
+        pairs = every if len(every) == len(steady) or "\r" in lines.endings else steady
+        return [r for r, needles in pairs if not needles or all(map(joined.__contains__, needles))]
 
     @staticmethod
     def _ask(
@@ -96,6 +112,11 @@ class Reader:
                 found = recognizer.match(text, state)
                 if found is not None:
                     column[index] = _checked(found)
+
+
+@functools.lru_cache(maxsize=1024)  # a run asks this of each recogniser
+def _made_for(program: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatchcase(program, pattern) for pattern in patterns)
 
 
 def _checked(found: Progress) -> Progress:
