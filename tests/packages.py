@@ -148,6 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="build every distribution, and try the built files")
     parser.add_argument("--out", type=Path, help="keep the built files here, and do not install them")
     out = parser.parse_args().out
+    interpreters = [] if out else pythons()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         dist = folder / "dist"
@@ -156,8 +157,7 @@ def main() -> None:
         check(dist)
         if out:
             shutil.copytree(dist, out, dirs_exist_ok=True)
-            return
-        for python in pythons():
+        for python in interpreters:
             attempt(python, dist, folder / Path(python).name)
 
 
