@@ -6,13 +6,14 @@ and the other sinks never notice.
 
 from __future__ import annotations
 
+import os
 import time
 
 from ._report import report, sink_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from .records import Exit, Lines, Run, Start
@@ -59,7 +60,7 @@ class Dispatcher:
             self._entries.append(entry)
             try:
                 entry.stream = sink.open(self._run)
-                env.update(getattr(entry.stream, "env", None) or {})
+                env.update(_variables(getattr(entry.stream, "env", None)))
                 self._wanted = self._wanted or not hasattr(entry.stream, "wants_lines")
                 if hasattr(entry.stream, "idle"):
                     self._timed.append(entry)
@@ -169,3 +170,20 @@ class Dispatcher:
                 stream.close()
             except Exception:  # noqa: BLE001 - it was reported already
                 pass
+
+
+def _variables(env: Mapping[str, str | None] | None) -> Mapping[str, str | None]:
+    """The variables of a stream; what no environment can hold is the sink's mistake, and not the child's.
+
+    Raises:
+        ValueError: A name or value cannot be one.
+    """
+    for name, value in (env or {}).items():
+        try:
+            wrong = not name or "=" in name or "\0" in name + (value or "")
+            os.fsencode(name + (value or ""))
+        except (TypeError, UnicodeEncodeError):
+            wrong = True
+        if wrong:
+            raise ValueError(f"its env has a variable {name!r} that no environment can hold")
+    return env or {}

@@ -136,7 +136,11 @@ class Monitor:
     def _go_blind(self, error: Exception) -> None:
         self._blind = True
         report(
-            "the lines of run %s of %s are lost from here on", self.run.id, self.run.program, exc_info=error
+            "the lines of run %s of %s are lost from here on",
+            self.run.id,
+            self.run.program,
+            error=error,
+            redact=self.redactor.text,
         )
 
     def eof(self, name: str) -> None:

@@ -5,12 +5,13 @@ Only what is named is ever imported. All wording of errors about plugins is here
 
 from __future__ import annotations
 
+from ._late import importing
 from ._report import sink_name
 from .errors import ConfigError, SinkLoadError, SinkNotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from importlib.metadata import EntryPoint
     from typing import Any
 
@@ -77,16 +78,18 @@ def factory(name: str) -> Any:
         SinkLoadError: It is installed but broken.
     """
     if name in _OWN:
-        from . import sinks
+        with importing:
+            from . import sinks
 
-        return getattr(sinks, _OWN[name])
+            return getattr(sinks, _OWN[name])
     point = _point(name)
     if point is None:
         names = sorted({*_OWN, *(point.name for point in installed())})
         cure = f"install it with 'pip install subwatch-{name}'" if name in _KNOWN else _nearest(name, names)
         raise SinkNotFound(f"no sink named {name!r} is installed: {cure}; installed are {', '.join(names)}")
     try:
-        return point.load()
+        with importing:
+            return point.load()
     except Exception as error:
         raise SinkLoadError(
             f"sink {_origin(name)} cannot be imported: {type(error).__name__}: {error}"
@@ -152,11 +155,13 @@ def _make(spec: SinkSpec) -> Sink:
         raise
     except TypeError as error:
         given = ", ".join(spec.options) or "none"
-        raise ConfigError(f"wrong options for sink {spec.name!r} ({given}): {error}") from error
-    except Exception as error:
+        said, cause = _safely(error, spec.options)
+        raise ConfigError(f"wrong options for sink {spec.name!r} ({given}): {said}") from cause
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        said, cause = _safely(error, spec.options)
         raise SinkLoadError(
-            f"sink {_origin(spec.name)} cannot be made: {type(error).__name__}: {error}"
-        ) from error
+            f"sink {_origin(spec.name)} cannot be made: {type(error).__name__}: {said}"
+        ) from cause
     if not callable(getattr(made, "open", None)):
         raise SinkLoadError(f"sink {_origin(spec.name)} is broken: {sink_name(made)} has no method open(run)")
     if not getattr(made, "name", None):
@@ -165,3 +170,15 @@ def _make(spec: SinkSpec) -> Sink:
         except AttributeError:
             pass
     return made  # type: ignore[no-any-return]
+
+
+def _safely(error: Exception, options: Mapping[str, Any]) -> tuple[str, Exception | None]:
+    """What a sink said of its options without the credentials among them, and the error where it holds none."""
+    import traceback
+
+    from .processors.redact import Redactor, sensitive_values
+
+    texts = {name: value for name, value in options.items() if isinstance(value, str)}
+    redact = Redactor(sensitive_values(texts)).text
+    chain = "".join(traceback.format_exception(error))
+    return redact(str(error)), error if redact(chain) == chain else None

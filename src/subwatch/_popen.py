@@ -13,6 +13,7 @@ from ._options import split
 from ._outcome import outcome
 from ._pump import Pump
 from ._spawn import Child, by_name
+from ._veil import forgets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Popen(Child["AnyStr"]):
             self: Popen[Any], args: Command, bufsize: int = -1, **kwargs: Unpack[PopenAny]
         ) -> None: ...
 
+    @forgets
     def __init__(self, *popenargs: Any, **kwargs: Any) -> None:
         watch = kwargs.pop("watch", None) or default_watch()
         options = split(kwargs)
@@ -155,6 +157,7 @@ if TYPE_CHECKING:
     def run(args: Command, bufsize: int = -1, **kwargs: Unpack[RunAny]) -> CompletedProcess[Any]: ...
 
 
+@forgets
 def run(
     *popenargs: Any,
     input: Any = None,

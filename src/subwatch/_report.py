@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["report", "sink_name"]
 
 
@@ -13,11 +17,33 @@ def sink_name(sink: object) -> str:
     return str(getattr(sink, "__name__", None) or type(sink).__name__)
 
 
-def report(message: str, *args: object, exc_info: BaseException | None = None) -> None:
-    """Say something about subwatch itself on the logger ``subwatch``; on one line, whatever the arguments hold."""
+def report(
+    message: str,
+    *args: object,
+    error: BaseException | None = None,
+    redact: Callable[[str], str] = lambda text: f"({len(text)} characters are withheld)",
+) -> None:
+    """Say something about subwatch itself on the logger ``subwatch``; on one line, whatever the arguments hold.
+
+    Args:
+        message: A template, %-style.
+        args: For the template.
+        error: Its traceback follows as text. Not as ``exc_info``: libraries put the URL that they were given, with its
+            password, into exceptions, and error trackers send along what local variables hold.
+        redact: Masks secrets in the traceback.
+    """
     import logging
 
-    logging.getLogger("subwatch").warning(message, *map(_spelled, args), exc_info=exc_info)
+    logger = logging.getLogger("subwatch")
+    if not logger.isEnabledFor(logging.WARNING):
+        return
+    values = tuple(map(_spelled, args))
+    record = logger.makeRecord(logger.name, logging.WARNING, __file__, 0, message, values, None, "report")
+    if error is not None:
+        import traceback
+
+        record.exc_text = redact("".join(traceback.format_exception(error)).rstrip())
+    logger.handle(record)
 
 
 def _spelled(value: object) -> object:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import subprocess
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any, TypeVar
 
     from ._monitor import Monitor
 
-__all__ = ["veil", "veil_error"]
+    F = TypeVar("F", bound=Callable[..., Any])
+
+__all__ = ["forgets", "forgets_async", "veil", "veil_error"]
+
+_OURS = (os.path.dirname(__file__) + os.sep, subprocess.__file__)
 
 
 class Veiled:
@@ -60,3 +70,52 @@ def veil_error(error: BaseException, monitor: Monitor) -> None:
         safe = monitor.redactor.text(error.filename)
         if safe != error.filename:
             error.filename = safe
+
+
+def forgets(function: F) -> F:
+    """Empty, of what a public function raises, our frames and those of :mod:`subprocess`.
+
+    Error trackers send along the local variables of all frames, and ours hold the command and the environment.
+    """
+
+    @functools.wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            args = kwargs = None  # type: ignore[assignment]
+            _empty(error)
+            raise
+
+    return called  # type: ignore[return-value]
+
+
+def forgets_async(function: F) -> F:
+    """As `forgets`, of a coroutine function."""
+
+    @functools.wraps(function)
+    async def called(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await function(*args, **kwargs)
+        except BaseException as error:
+            args = kwargs = None  # type: ignore[assignment]
+            _empty(error)
+            raise
+
+    return called  # type: ignore[return-value]
+
+
+def _empty(error: BaseException | None) -> None:
+    """Clear the local variables of finished frames, of an error and of what it is chained to."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        step: TracebackType | None = error.__traceback__
+        while step is not None:
+            if step.tb_frame.f_code.co_filename.startswith(_OURS):
+                try:
+                    step.tb_frame.clear()
+                except RuntimeError:  # it is still running
+                    pass
+            step = step.tb_next
+        error = error.__cause__ or error.__context__

@@ -9,6 +9,7 @@ from functools import partial
 from . import _default, _plugins
 from ._options import DEFAULTS, check, merge, split
 from ._report import report, sink_name
+from ._veil import forgets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class Watch:
             self, args: Command, bufsize: int = -1, **kwargs: Unpack[RunAny]
         ) -> CompletedProcess[Any]: ...
 
+    @forgets
     def run(self, *popenargs: Any, **kwargs: Any) -> Any:
         """As `subwatch.run`, with the options of this watch."""
         from ._popen import run
@@ -133,6 +135,7 @@ class Watch:
         @overload
         def Popen(self, args: Command, bufsize: int = -1, **kwargs: Unpack[PopenAny]) -> Popen[Any]: ...
 
+    @forgets
     def Popen(self, *popenargs: Any, **kwargs: Any) -> Popen[Any]:  # noqa: N802 - named as what it makes
         """As `subwatch.Popen`, with the options of this watch."""
         from ._popen import Popen

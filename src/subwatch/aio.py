@@ -20,6 +20,7 @@ from ._outcome import outcome
 from ._popen import prelude
 from ._spawn import Child, by_name
 from ._transport import Transport
+from ._veil import forgets_async
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     async def run(args: Command, bufsize: int = -1, **kwargs: Unpack[RunAny]) -> CompletedProcess[Any]: ...
 
 
+@forgets_async
 async def run(
     *popenargs: Any,
     input: Any = None,
@@ -139,6 +141,7 @@ class Process(_Process):
                 await news.wait()
 
 
+@forgets_async
 async def create_subprocess_shell(
     cmd: str | bytes,
     stdin: Target = None,
@@ -161,6 +164,7 @@ async def create_subprocess_shell(
     return await _create(cmd, limit, watch, {**kwds, **streams})
 
 
+@forgets_async
 async def create_subprocess_exec(
     program: Path,
     *args: Path,

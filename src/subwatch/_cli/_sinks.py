@@ -8,6 +8,7 @@ import time
 from .. import _plugins
 from .._build import run_id
 from ..errors import ConfigError, SubwatchError
+from ..processors.redact import Redactor
 from ..records import Run
 from ._values import Spec
 
@@ -73,7 +74,7 @@ def _try(settings: Settings, spec: Spec, used: bool) -> tuple[bool, str]:
         sink.open(_trial()).close()
         left = sink.close(_PATIENCE) or 0
     except Exception as error:  # noqa: BLE001 - whatever a plugin raises is the answer
-        return False, f"wrong: {type(error).__name__}: {error}"
+        return False, f"wrong: {type(error).__name__}: {Redactor().text(str(error))}"
     took = time.monotonic() - begun
     if left:
         return False, f"wrong: {left} records were not delivered within {_PATIENCE:g} s"

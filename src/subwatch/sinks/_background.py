@@ -218,7 +218,7 @@ class Background:
             idle: Callable[[], float | None] | None = getattr(self._sink, "idle", None)
             return None if idle is None else idle()
         except Exception as error:  # noqa: BLE001 - a sink's failure ends here
-            report("sink %s failed while idle: %r", self.name, error, exc_info=error)
+            _tell("sink %s failed while idle: %s", self.name, error)
             return 60.0
 
     def _flush(self, stream: _BackgroundStream, timeout: float) -> int:
@@ -278,7 +278,7 @@ class _BackgroundStream:
         except Exception as error:  # noqa: BLE001 - a sink's failure ends here
             self.failed = True
             self.lost += len(records)
-            report("sink %s failed and is left out: %r", self._background.name, error, exc_info=error)
+            _tell("sink %s failed and is left out: %s", self._background.name, error)
 
 
 def _close_all() -> None:
@@ -287,7 +287,7 @@ def _close_all() -> None:
         try:
             left = background.close(background._flush_timeout)
         except Exception as error:  # noqa: BLE001 - the others are to be closed as well
-            report("sink %s failed at the end: %r", background.name, error, exc_info=error)
+            _tell("sink %s failed at the end: %s", background.name, error)
         else:
             if left:
                 report("sink %s: %d records were not delivered", background.name, left)
@@ -305,3 +305,11 @@ def _forked() -> None:
 atexit.register(_close_all)
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_forked)
+
+
+def _tell(message: str, name: str, error: Exception) -> None:
+    """Report what a sink has raised, without secrets: libraries tell the URL with the password in it."""
+    from subwatch.processors.redact import Redactor, sensitive_values
+
+    redact = Redactor(sensitive_values(os.environ)).text
+    report(message, name, redact(repr(error)), error=error, redact=redact)
