@@ -73,6 +73,104 @@ def test_logging_sink_floods_no_scope(sentry, caplog):
     assert messages == [*(f"app {n}" for n in range(80)), *(f"line {n}" for n in range(9980, 10000))]
 
 
+def test_ten_thousand_lines_alone(sentry, tmp_path):
+    """The same where no other sink wants the lines; an error in the middle has those so far, each at its time."""
+    box = sentry()
+    for number in range(79):
+        sentry_sdk.add_breadcrumb(message=f"app {number}")
+    code = (
+        "import os, sys, time\nfor n in range(10000): print('line', n, file=sys.stderr)\n"
+        "open('written', 'w').close()\nwhile os.path.exists('written'): time.sleep(0.05)\nsys.exit(1)"
+    )
+
+    def application():
+        while not (tmp_path / "written").exists():
+            time.sleep(0.05)
+        time.sleep(0.3)
+        sentry_sdk.add_breadcrumb(message="app 79")
+        sentry_sdk.capture_message("in the middle")
+        (tmp_path / "written").unlink()
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(application,))
+    thread.start()
+    subwatch.run(python(code), sinks=["sentry"], stderr=subprocess.DEVNULL, cwd=tmp_path)
+    thread.join()
+
+    expected = [*(f"app {n}" for n in range(79)), *(f"line {n}" for n in range(9980, 10000)), "app 79"]
+    for event in box.events:
+        assert [crumb["message"] for crumb in event["breadcrumbs"]["values"]] == expected
+    assert [event.get("message") for event in box.events] == ["in the middle", None]
+
+
+def test_progress_does_not_fill_the_breadcrumbs(sentry):
+    """Of a program's progress, as pg_basebackup writes it into a pipe, the newest; the attachment has all of it."""
+    box = sentry()
+    code = (
+        "import sys\nsay = lambda text: print(text, file=sys.stderr)\n"
+        "say('pg_basebackup: checkpoint completed')\n"
+        "for n in range(100): say(f'{n * 100}/10000 kB ({n}%), 0/1 tablespace')\n"
+        "say('pg_basebackup: error: could not write: No space left on device')\nsys.exit(1)"
+    )
+    subwatch.run(python(code), sinks=["sentry"], stderr=subprocess.DEVNULL)
+
+    assert own_lines(box.event) == [
+        "pg_basebackup: checkpoint completed",
+        "9900/10000 kB (99%), 0/1 tablespace",
+        "pg_basebackup: error: could not write: No space left on device",
+    ]
+    assert box.attachments["stderr.log"].count(b"tablespace") == 100
+
+
+def test_huge_and_binary_lines(sentry):
+    """Lines of 1,000,000 and 100,000 bytes, one of no text, one without an end: sizes hold, nothing is refused."""
+    box = sentry()
+    code = (
+        "import os, sys\nfor n in 1_000_000, 100_000: print('x' * n, file=sys.stderr, flush=True)\n"
+        "os.write(2, bytes(range(256)) + b'\\nlast')\nsys.exit(1)"
+    )
+    subwatch.run(python(code), sinks=["sentry"], stderr=subprocess.DEVNULL)
+
+    values = box.event["breadcrumbs"]["values"]
+    assert max(len(crumb["message"]) for crumb in values) == 2048
+    assert values[-1]["message"] == "last"
+    assert any(crumb["data"].get("truncated") for crumb in values)
+    assert 65000 < len(box.attachments["stderr.log"]) <= 65536
+    assert box.attachments["stderr.log"].endswith(b"\\xff\nlast\n")
+
+
+def test_structured_lines(sentry):
+    """What a JSON line says is in the breadcrumb's data, and its message in the title."""
+    box = sentry()
+    line = json.dumps({"level": "error", "msg": "disk full", "device": "sda1", "free": 0})
+    subwatch.run(["/bin/sh", "-c", f"echo '{line}' >&2; exit 1"], sinks=["sentry"], stderr=subprocess.DEVNULL)
+
+    (crumb,) = box.event["breadcrumbs"]["values"]
+    assert (crumb["level"], crumb["message"]) == ("warning", line)  # no line is an error by default
+    assert crumb["data"]["fields"] == json.loads(line)
+    assert box.event["exception"]["values"][0]["value"] == "sh exited with code 1: disk full"
+
+
+def test_late_lines(sentry):
+    """What another process still writes after the child's end is told to later events, marked."""
+    box = sentry()
+    script = "echo mine >&2; (sleep 0.4; echo late >&2) & exit 0"
+    subwatch.run(["/bin/sh", "-c", script], sinks=["sentry"], stderr=subprocess.PIPE, drain=0.1)
+    time.sleep(1)
+    sentry_sdk.capture_message("after")
+
+    mine, late = box.event["breadcrumbs"]["values"][1:]
+    assert (mine["message"], late["message"], late["data"].get("late")) == ("mine", "late", True)
+
+
+def test_cron_job_that_cannot_be_started(sentry):
+    """A monitor hears of it at once."""
+    box = sentry()
+    with pytest.raises(FileNotFoundError):
+        subwatch.run(["/no/such/program"], sinks=[SentrySink(monitor="nightly")])
+
+    assert [(one["monitor_slug"], one["status"]) for one in box.check_ins] == [("nightly", "error")]
+
+
 def test_one_span_and_no_raw_command(sentry):
     """One span for the child, none of the SDK's for it; the SDK goes on with others' children."""
     box = sentry(traces_sample_rate=1.0)

@@ -17,6 +17,7 @@ __all__ = ["Trail"]
 
 _FIGURES = re.compile(r"\d+")
 _BACK = 8  # times as many lines are looked at as are wanted, for those that are progress do not count
+_USUAL = 64  # bytes of a line: asking for more than is needed costs
 _MARKS = ("late", "partial", "truncated", "continued")
 
 
@@ -52,9 +53,12 @@ class Trail:
 
     def attachments(self, size: int) -> list[Attachment]:
         """Return the end of each watched stream as a text file, within `size` bytes in all."""
+        lines = self._run.tail(usual := size // _USUAL)
+        if len(lines) == usual and sum(len(line.text) + 1 for line in lines) < size:
+            lines = self._run.tail(size)  # a line has a byte at least
         left = size
         streams: dict[str, list[bytes]] = {}
-        for line in reversed(self._run.tail(size)):  # a line has a byte at least
+        for line in reversed(lines):
             data = line.text.encode("utf-8", "backslashreplace") + b"\n"
             streams.setdefault(line.stream, []).append(data[-left:])
             left -= len(data)
