@@ -352,10 +352,14 @@ def test_child_outlives_us_on_a_terminal(tmp_path):
     assert (tmp_path / "made").exists()
 
 
-def test_what_waits_is_handed_over_too(tmp_path):
-    """Our reader is slow: what was read of the child and not yet written is not lost at our end."""
+@pytest.mark.parametrize("size", [130_000, 500_000])
+def test_what_waits_is_handed_over_too(size):
+    """Our reader is slow: what was read of the child and not yet written is not lost at our end.
+
+    The child that writes less has ended by then, and all of it was read.
+    """
     read, write = os.pipe()
-    code = "head -c 500000 /dev/zero | tr '\\0' x >&2; echo end >&2"
+    code = f"head -c {size} /dev/zero | tr '\\0' x >&2; echo end >&2"
     env = {**os.environ, "PYTHONPATH": SOURCE}
     script = f"{PRELUDE}\nsubwatch.configure(sinks=[])\np = subwatch.Popen(['sh', '-c', {code!r}])\ntime.sleep(0.5)"
     proc = subprocess.Popen([sys.executable, "-c", script], stderr=write, env=env)
@@ -363,7 +367,7 @@ def test_what_waits_is_handed_over_too(tmp_path):
     assert proc.wait(30) == 0
     with os.fdopen(read, "rb") as file:
         data = file.read()
-    assert data == b"x" * 500_000 + b"end\n"
+    assert data == b"x" * size + b"end\n"
 
 
 def test_nothing_stays_behind_after_us(tmp_path):
@@ -411,8 +415,11 @@ class Alarm(Exception): pass
 def handler(*_): raise Alarm
 CMD = ["sleep", "20"]
 signal.signal(signal.SIGALRM, handler)
-subwatch.configure(sinks=[lambda record: print(type(record).__name__, getattr(record, "reason", ""), flush=True)])
-signal.setitimer(signal.ITIMER_REAL, 0.3)
+def show(record):
+    print(type(record).__name__, getattr(record, "reason", ""), flush=True)
+    if type(record) is subwatch.Start:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+subwatch.configure(sinks=[show])
 started = time.monotonic()
 try:
     {call}

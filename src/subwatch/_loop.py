@@ -21,7 +21,7 @@ __all__ = ["Running"]
 
 
 class _LoopPoller:
-    """Waits on an event loop; the twin of `subwatch._drive.Poller`."""
+    """Waits on an event loop; the twin of `subwatch._poller.Poller`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

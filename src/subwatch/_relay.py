@@ -126,7 +126,7 @@ def _hand_over(drive: Drive) -> None:
     with _lock:
         if _live.pop(drive, None) is None:
             return
-    for channel in drive.open_channels:
+    for channel in drive.unfinished:
         relay(channel)
     if not drive.settled and drive.monitor is not None:
         drive.settled = True

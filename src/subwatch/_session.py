@@ -1,54 +1,54 @@
 """One child's life as a pure state machine: bytes in, records out; no I/O, no clock, no sinks.
 
-The hot path is one `Lines` per chunk, unopened. A line that has to be shown in pieces (too long, or a
-prompt that waits for an answer) or that belongs to a private key takes the slow path, where each piece is
-redacted in the light of what was shown before it.
+The hot path is one `Lines` per chunk, unopened; a line that has to be shown in pieces takes a slow one.
 """
 
 from __future__ import annotations
 
-from ._lines import Framer, has_long_line, split_block
+from ._lines import Framer
+from ._pieces import Pieces
 from ._tail import Tail, Unread
-from .processors._secrets import BEGIN_KEY
 from .records import CONTINUED, PARTIAL, TRUNCATED, Exit, Lines, Start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
+    from ._pieces import Row
     from .processors import Pipeline
     from .records import Line, Run, Usage
 
-    _Row = tuple[str, str, int]  # text, ending, flags
 
 __all__ = ["Session"]
 
 _NONE: tuple[Lines, ...] = ()
-# Within a private key this many characters are held back: its last line must not be seen in pieces.
-_END_KEY = 80
 
 
 class _Stream:
     """What a session knows of one stream."""
 
     __slots__ = (
-        "bytes", "context", "decode", "framer", "held", "inside_key", "level", "lines", "midway", "name", "since",
-        "skipped", "transcode", "unread",
-    )  # fmt: skip
+        "bytes",
+        "framer",
+        "level",
+        "lines",
+        "name",
+        "pieces",
+        "since",
+        "skipped",
+        "transcode",
+        "unread",
+    )
 
-    def __init__(self, name: str, pipeline: Pipeline) -> None:
+    def __init__(self, name: str, pipeline: Pipeline, max_line: int) -> None:
         self.name = name
         self.framer = Framer()
         self.transcode = pipeline.transcoder()
-        self.decode: Callable[..., str] | None = None
         self.bytes = 0
         self.lines = 0
         self.since = 0
-        self.midway = False  # the current line was cut
-        self.context: str | None = None  # what redaction must know of the part of it that was shown already
-        self.held = ""  # raw text of it that must not be shown yet
-        self.level = 0  # of its beginning
-        self.inside_key = False  # it begins within a private key
+        self.pieces = Pieces(pipeline, max_line)
+        self.level = 0  # of the beginning of a line that is shown in pieces
         self.skipped = False  # nobody wants its lines
         self.unread: Unread | None = None  # the last of what nobody wanted
 
@@ -82,7 +82,7 @@ class Session:
 
     def stream(self, name: str) -> None:
         """Announce a stream that will be watched."""
-        self._streams[name] = _Stream(name, self._pipeline)
+        self._streams[name] = _Stream(name, self._pipeline, self._max_line)
 
     def started(self, pid: int, time_ns: int) -> Start:
         """Tell that the child runs."""
@@ -106,11 +106,11 @@ class Session:
         long = stream.framer.pending > self._max_line + 1
         if not block and not long:
             return _NONE
-        if not long and not self._needs_care(stream, block):
+        if not long and not stream.pieces.needed(block):
             return (self._batch(stream, time_ns, block),)
-        rows = self._care(stream, block)
+        rows = stream.pieces.rows(block)
         if long:
-            stream.framer.feed(self._cut(stream, stream.framer.take(), rows))
+            stream.framer.feed(stream.pieces.cut(stream.framer.take(), rows))
         return self._rows(stream, time_ns, rows)
 
     def skip(self, name: str, data: bytes, time_ns: int) -> Sequence[Lines]:
@@ -134,7 +134,7 @@ class Session:
         assert unread is not None
         blocks, rest = unread.split()
         for time_ns, block in blocks:
-            self._rows(stream, time_ns, self._care(stream, block))
+            self._rows(stream, time_ns, stream.pieces.rows(block))
         return rest
 
     def idle_at(self) -> int | None:
@@ -160,7 +160,7 @@ class Session:
             if stream.framer.pending:
                 raw = stream.framer.release()
                 ends = raw.endswith(b"\r")
-                rows = self._care(stream, raw) if ends else [self._piece(stream, raw, "", PARTIAL)]
+                rows = stream.pieces.rows(raw) if ends else [stream.pieces.piece(raw, "", PARTIAL)]
                 batches += self._rows(stream, time_ns, rows)
         return batches
 
@@ -173,11 +173,11 @@ class Session:
         if stream.transcode is not None:
             raw = stream.framer.feed(stream.transcode(b"", True))
         raw += stream.framer.take()
-        if not raw and not stream.midway:
+        if not raw and not stream.pieces.midway:
             return _NONE
-        rows = self._care(stream, raw)
-        if stream.midway:
-            rows.append(self._piece(stream, b"", "", 0))
+        rows = stream.pieces.rows(raw)
+        if stream.pieces.midway:
+            rows.append(stream.pieces.piece(b"", "", 0))
         return self._rows(stream, time_ns, rows)
 
     def exited(
@@ -271,64 +271,7 @@ class Session:
         self._open = (stream, lines)
         return lines
 
-    # -- the slow path ------------------------------------------------------------------------------
-
-    def _needs_care(self, stream: _Stream, block: bytes) -> bool:
-        return (
-            stream.midway
-            or stream.inside_key
-            or has_long_line(block, self._max_line)
-            # "-----BEGIN ... PRIVATE KEY-----"; two rare letters first, they cost next to nothing
-            or (b"V" in block and b"K" in block and b"-----BEGIN" in block)
-        )
-
-    def _care(self, stream: _Stream, block: bytes) -> list[_Row]:
-        """Rows of a block, each line cut to the size limit."""
-        rows: list[_Row] = []
-        texts, endings = split_block(block.decode("latin-1"))
-        for text, ending in zip(texts, endings, strict=True):
-            rest = self._cut(stream, text.encode("latin-1"), rows)
-            rows.append(self._piece(stream, rest, ending, 0))
-        return rows
-
-    def _cut(self, stream: _Stream, raw: bytes, rows: list[_Row]) -> bytes:
-        r"""Cut pieces off a line that is too long; return the rest (a last ``\r`` is no part of it)."""
-        limit = self._max_line
-        start = 0
-        for end in range(limit, len(raw) - raw.endswith(b"\r"), limit):
-            rows.append(self._piece(stream, raw[start:end], "", TRUNCATED))
-            start = end
-        return raw[start:]
-
-    def _piece(self, stream: _Stream, raw: bytes, ending: str, flags: int) -> _Row:
-        """Redact one piece of a line; flags that cut it tell that more of the line follows."""
-        redactor = self._pipeline.redactor
-        context = stream.context
-        stream.midway = bool(flags)
-        if stream.decode is None:
-            stream.decode = self._pipeline.decoder()
-        shown = stream.held + stream.decode(raw, not flags)
-        stream.held = ""
-        if not flags and context is None:
-            shown, stream.inside_key = redactor.block(shown, stream.inside_key)
-            return shown, ending, 0
-        before = context
-        if before is None:
-            before = BEGIN_KEY if stream.inside_key else ""
-        if flags:
-            keep = max(0, redactor.release(before + shown) - len(before))
-            if before == BEGIN_KEY:
-                keep = max(0, min(keep, len(shown) - _END_KEY))
-            shown, stream.held = shown[:keep], shown[keep:]
-        safe = redactor.continuation(before, shown)
-        after = redactor.context_after(before, shown)
-        if not flags:
-            stream.context, stream.inside_key = None, redactor.block(after, False)[1]
-        elif shown:
-            stream.context = after
-        return safe, ending, flags if context is None else flags | CONTINUED
-
-    def _rows(self, stream: _Stream, time_ns: int, rows: list[_Row]) -> Sequence[Lines]:
+    def _rows(self, stream: _Stream, time_ns: int, rows: list[Row]) -> Sequence[Lines]:
         """A batch of rows; the pieces of a line share the level of its beginning."""
         rows = [row for row in rows if row[0] or row[1]]
         if not rows:
