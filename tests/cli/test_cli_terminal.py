@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 
 import pytest
@@ -177,6 +179,104 @@ def test_a_pager(both, tmp_path):
             ["sh", "-c", f"cat {tmp_path}/text | less; echo back; sleep 0.3; stty -a | grep -w icanon"], play
         )
     )
+
+
+FULL_SCREEN = """
+import curses, sys
+def main(screen):
+    keys = []
+    while keys[-1:] != ["q"]:
+        screen.erase()
+        screen.border()
+        height, width = screen.getmaxyx()
+        screen.addstr(1, 2, f"{width} x {height}", curses.A_BOLD)
+        screen.addstr(2, 2, "keys " + " ".join(keys), curses.A_REVERSE)
+        screen.refresh()
+        key = screen.getkey()
+        keys.append(key)
+    return keys
+print("typed", curses.wrapper(main))
+print("restored", file=sys.stderr)
+"""
+
+
+@pytest.fixture
+def step_by_step(terminal, tmp_path):
+    """Run a program without and with us; each time a text is there, the screens have to be the same."""
+
+    def call(command, steps, **options):
+        seen = []
+        for wrapper in ([], CLI):
+            with terminal([*wrapper, *command], cwd=tmp_path, **options) as term:
+                screens = []
+                for text, keys in steps:
+                    term.wait_for(text)
+                    term.read(0.3)  # all of it
+                    screens.append((term.text(), term.cells(), (term.screen.cursor.x, term.screen.cursor.y)))
+                    if callable(keys):
+                        keys(term)
+                    else:
+                        term.send(keys)
+                screens.append((term.finish(), term.text(), term.cells()))
+            seen.append(screens)
+        for plain, ours in zip(*seen, strict=True):
+            assert ours == plain, f"\n{plain[0]}\n{plain[1]}\n-- and with us:\n{ours[0]}\n{ours[1]}"
+
+    return call
+
+
+def test_a_full_screen_program(step_by_step):
+    step_by_step(
+        [sys.executable, "-c", FULL_SCREEN],
+        [
+            ("80 x 24", "ab"),
+            ("keys a b", "\x1bOA"),
+            ("KEY_UP", lambda term: term.resize(30, 100)),
+            ("KEY_RESIZE", "q"),
+        ],
+    )
+
+
+def test_an_interpreter(step_by_step):
+    step_by_step(
+        [sys.executable, "-I", "-q"],
+        [
+            (">>>", "import sys; print('to stdout'); print('to stderr', file=sys.stderr)\n"),
+            ("to stderr", "1 / 0\n"),
+            ("ZeroDivisionError", "\x04"),
+        ],
+        columns=100,
+    )
+
+
+def test_git_with_its_pager(step_by_step, tmp_path):
+    def git(*words):
+        names = {f"GIT_{who}_{what}": "x@y" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        subprocess.run(
+            ["git", *words], cwd=tmp_path, env={**os.environ, **names}, check=True, capture_output=True
+        )
+
+    git("init", "-q")
+    (tmp_path / "file").write_text("".join(f"line {n}\n" for n in range(100)))
+    git("add", "file")
+    git("commit", "-qm", "First")
+    # what is new is green, and the pager asks for the next page
+    step_by_step(
+        ["git", "-c", "color.ui=always", "log", "-p"],
+        [("+line 8", " "), ("+line 31", "/line 77\n"), ("+line 77", "q")],
+        env={"LESS": "-R", "GIT_PAGER": "less"},
+    )
+
+
+def test_watch(step_by_step):
+    step_by_step(
+        ["watch", "-t", "-n", "0.1", "echo still here; stty size < /dev/tty"], [("still here", "\x03")]
+    )
+
+
+def test_curl_draws_its_bar(step_by_step, tmp_path):
+    (tmp_path / "source").write_bytes(b"x" * 3_000_000)
+    step_by_step(["curl", "-#", "-o", "copy", f"file://{tmp_path}/source"], [("100.0%", "")])
 
 
 def test_head_ends_the_command(terminal):
