@@ -95,7 +95,7 @@ def test_all_progress_or_none(ship, loki):
     assert "thinned" not in end
     loki.label += "x"
     entries, end = ship(UPDATES, progress=False)
-    assert [line for line in texts(entries) if line] == ["done"]
+    assert [line for line in texts(entries) if line] == ["100%", "done"], "the last one ends with a newline"
     assert int(end["thinned"]) + len(entries) == int(end["lines"])
 
 
@@ -110,6 +110,13 @@ def test_a_backup_tells_how_far_it_is(ship):
 
 def test_warnings_are_never_thinned(ship):
     entries, end = ship("for n in range(20): put(f'WARNING: {n}% of the disk is left\\r')")
+    assert len(entries) == 20
+    assert "thinned" not in end
+
+
+def test_lines_with_a_percentage_are_lines(ship):
+    entries, end = ship("for n in range(20): put(f'[{n:3d}%] Building part{n}.o\\n')")
+    assert [each["progress"] for _, _, each, _ in entries][:2] == ["0", "0.01"]
     assert len(entries) == 20
     assert "thinned" not in end
 

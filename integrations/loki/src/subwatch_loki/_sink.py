@@ -62,10 +62,10 @@ class LokiSink(Background):
         retry_min: First pause after a failure, in seconds; it doubles, with full jitter.
         retry_max: Longest pause.
         max_age: Age in seconds above which the server refuses entries (``reject_old_samples_max_age``).
-        progress: Progress updates, which are lines below WARNING whose progress a recogniser reads, or that
-            end with a lone carriage return: of each phase the first and the last are sent, and between them
-            at most one in so many seconds; True sends all of them, False none. The exit's metadata
-            ``thinned`` counts what was left out.
+        progress: Progress updates, which are lines below WARNING that end with a lone carriage return or whose
+            progress the recogniser of a program reads: of each phase the first and the last are sent, and
+            between them at most one in so many seconds; True sends all of them, False none. The exit's
+            metadata ``thinned`` counts what was left out.
         fields: Names of fields of JSON and logfmt lines to send as structured metadata too, or True for all,
             at most 20 a line. Without it, a query gets at them with ``| json`` or ``| logfmt``.
         max_line_bytes: Longest line that the server takes (``max_line_size``); longer ones are cut and marked

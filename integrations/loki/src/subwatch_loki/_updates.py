@@ -16,6 +16,8 @@ __all__ = ["AMOUNTS", "Update", "Updates", "amounts"]
 
 #: Names of the metadata of an update: fraction, two figures, two words.
 AMOUNTS = ("progress", "progress_completed", "progress_total", "progress_unit", "progress_label")
+#: Name of the recogniser that reads a percentage in any program's lines.
+GENERIC = "percent"
 _UNREAD = Progress()  # stands for that of an update which no recogniser reads
 
 
@@ -31,8 +33,10 @@ class Update(NamedTuple):
 class Updates:
     """Thins the progress updates of one run: of each phase the first, the last, and a few between them.
 
-    Updates are lines whose progress a recogniser reads, and lines that end with a lone carriage return, but
-    none from WARNING on, nor after the exit, whose record has the count.
+    Updates are lines that end with a lone carriage return, and those whose progress is read by the recogniser
+    of a program; a percentage alone may stand in any line (``[ 50%] Building x.o``), and only counts where it
+    ends a row of updates. No updates are lines from WARNING on, and those after the exit, whose record has the
+    count.
 
     Args:
         every: Seconds from one to the next; True to let all of them go, False for none.
@@ -66,7 +70,7 @@ class Updates:
             return
         columns = zip(lines.progress, lines.endings, lines.levels, strict=True)
         for index, (progress, ending, level) in enumerate(columns):
-            if (progress is None and ending != "\r") or level >= WARNING:
+            if level >= WARNING or not (ending == "\r" or self._goes_on(progress)):
                 continue
             update = Update(lines.time_ns + index, lines.first + index, [texts[index]], [ends[index]])
             if self._thinners:
@@ -75,6 +79,12 @@ class Updates:
             else:
                 self._unwanted += 1
                 yield index, []
+
+    def _goes_on(self, progress: Progress | None) -> bool:
+        """Whether a whole line is an update: by its program, or since it ends a row of others."""
+        if progress is None or progress.recognizer != GENERIC:
+            return progress is not None
+        return bool(self._thinners) and self._thinners[0].due is not None
 
     @property
     def due(self) -> float | None:
