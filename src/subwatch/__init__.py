@@ -64,6 +64,9 @@ def __getattr__(name: str) -> Any:
     if name in _LATER:
         from importlib import import_module
 
-        module = import_module(f"{__name__}.{_LATER[name]}")
+        from ._late import importing
+
+        with importing:
+            module = import_module(f"{__name__}.{_LATER[name]}")
         return getattr(module, name, module)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -78,10 +78,9 @@ def factory(name: str) -> Any:
         SinkLoadError: It is installed but broken.
     """
     if name in _OWN:
-        with importing:
-            from . import sinks
+        from . import sinks
 
-            return getattr(sinks, _OWN[name])
+        return getattr(sinks, _OWN[name])
     point = _point(name)
     if point is None:
         names = sorted({*_OWN, *(point.name for point in installed())})

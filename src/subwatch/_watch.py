@@ -7,6 +7,7 @@ import time
 from functools import partial
 
 from . import _default, _plugins
+from ._late import importing
 from ._options import DEFAULTS, check, merge, split
 from ._report import report, sink_name
 from ._veil import forgets
@@ -256,7 +257,8 @@ class Watch:
         """
         global _build  # noqa: PLW0603 - imported at the first run: it is not needed to import subwatch
         if _build is None:
-            from . import _build as build
+            with importing:
+                from . import _build as build
 
             _build = build
         options = self._options_for(call)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 
+from subwatch._late import importing
 from subwatch._lines import split_block
 from subwatch.records import INFO, WARNING
 
@@ -147,10 +148,11 @@ class _Meaning:
         self, program: str, own: Sequence[Any], recognizers: Iterable[Any] | None, redactor: Redactor
     ) -> None:
         # a run whose lines nobody interprets does not need the patterns of a dozen programs
-        from ._shapes import Shapes
-        from .progress import reader
-        from .rules import compile_rules, rules_for
-        from .structured import Structured
+        with importing:
+            from ._shapes import Shapes
+            from .progress import reader
+            from .rules import compile_rules, rules_for
+            from .structured import Structured
 
         self.rules = compile_rules(own)
         self.family = rules_for(program)
