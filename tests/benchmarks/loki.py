@@ -1,6 +1,6 @@
 """What shipping to Loki costs: from a child's stderr to a server that counts, against peers and a bare loop.
 
-    pip install . ./integrations/loki[fast] loki-logger-handler
+    pip install . ./integrations/loki loki-logger-handler
     python tests/benchmarks/loki.py [--rounds N] [--lines N] [--only TEXT]
 
 Every contender runs in a fresh process, those of a round one right after the other; the median of the ratios of

@@ -170,7 +170,7 @@ def test_what_is_cut_is_told(text, limit):
 
 
 def test_with_isa_l_and_without():
-    """The extra `fast` and the standard library make bodies that say the same."""
+    """ISA-L and the standard library make bodies that say the same."""
     code = """
 import sys, zlib
 if sys.argv[1] == "zlib":

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Encoder", "Owner"]
 
-try:  # a fifth of zlib's time for a smaller body, see `pip install subwatch-loki[fast]`
+try:  # a fifth of zlib's time for a smaller body; a dependency where it has wheels
     deflate: Any = import_module("isal.isal_zlib")
 except ImportError:
     deflate = zlib
