@@ -37,6 +37,7 @@ __all__ = ["Shapes", "learn"]
 
 _FEW, _MANY = 4, 24  # fewer lines are looked at one by one; so many more are worth learning a shape
 _MOST = 4  # shapes that are kept
+_RARE = 32  # one line in so many is rare
 _PRICE = 1000  # lines that cost as much, looked at one by one, as it does to learn a shape
 
 # Beginnings that may tell a level, of lines without a prefix and behind one. The first character decides which
@@ -87,13 +88,17 @@ class Loud:
     """The shape of lines with a word that tells their level.
 
     Args:
-        pattern: What they begin with; its group is the word.
+        before: What they begin with.
+        words: What the word is one of.
     """
 
-    __slots__ = ("_words",)
+    __slots__ = ("_before", "_usual", "_words")
 
-    def __init__(self, pattern: str) -> None:
-        self._words = re.compile(rf"\n(?:{pattern}|)")
+    def __init__(self, before: str, words: str) -> None:
+        self._before = rf"{before}(?:{words})"
+        self._words = re.compile(rf"\n(?:{before}({words})|)")
+        # The word that nearly all lines had. When that lasts, it costs half to look for those that have not.
+        self._usual: tuple[str, Quiet | None] = ("", None)
 
     def put(self, joined: str, left: Sequence[int], column: list[int], levels: Levels) -> list[int]:
         """Put the levels of this shape's lines into a column.
@@ -101,19 +106,33 @@ class Loud:
         Args:
             joined: Lines, each with a newline before it.
             left: Where they stand in the column.
-            column: One level a line, for more lines.
+            column: One level a line, for more lines; it holds the default where these stand.
             levels: The levels of words.
 
         Returns:
             Which of the lines, numbered from 0, are of other shapes.
         """
-        words = self._words.findall(joined)
-        if len(left) == len(column):
-            column[:] = map(levels.__getitem__, words)
-        else:
-            for index, word in zip(left, words, strict=True):
-                column[index] = levels[word]
+        usual, unusual = self._usual
+        if unusual is not None:
+            others = unusual.put(joined, left, column, levels)
+            if len(others) * _RARE <= len(left):
+                _write(column, left, [levels[usual]] * len(left))
+                _write(column, [left[index] for index in others], [levels[""]] * len(others))
+                return others
+        words: list[str] = self._words.findall(joined)
+        _write(column, left, list(map(levels.__getitem__, words)))
+        most = words[0] if words.count(words[0]) * _RARE > len(words) * (_RARE - 1) else ""
+        lasts = most and most == usual and unusual is None
+        self._usual = (most, _quiet(rf"(?!{self._before}(?<=[^a-zA-Z]{re.escape(most)}))") if lasts else None)
         return [index for index, word in enumerate(words) if not word] if "" in words else []
+
+
+def _write(column: list[int], where: Sequence[int], levels: list[int]) -> None:
+    if len(where) == len(column):
+        column[:] = levels
+    else:
+        for index, level in zip(where, levels, strict=True):
+            column[index] = level
 
 
 _quiet, _loud = functools.lru_cache(maxsize=64)(Quiet), functools.lru_cache(maxsize=64)(Loud)
@@ -125,14 +144,14 @@ def learn(text: str) -> Quiet | Loud | None:
     word = told(text)
     if word and (found := AT_START.match(text)):
         before = _before(found.groupdict(default=""), False)
-        return None if before is None else _loud(rf"{before}({WORDS})")
+        return None if before is None else _loud(before, WORDS)
     found = _PREFIX.match(text)
     before = _before(found.groupdict(default=""), True) if found else None
     if found is None or before is None:
         return None
     if tag := _TAG.match(text, found.end()):
         before += re.escape(tag[0])
-        return _loud(rf"{before}({COLON_WORD})") if word else _quiet(rf"(?!{before}(?!{COLON_WORD}))")
+        return _loud(before, COLON_WORD) if word else _quiet(rf"(?!{before}(?!{COLON_WORD}))")
     return None if word or not before else _quiet(rf"(?!{before}(?!{_BEHIND}|{_SECOND_SAID}))")
 
 
