@@ -6,7 +6,7 @@ Such a line is shown in pieces, each redacted in the light of what was shown of 
 from __future__ import annotations
 
 from ._lines import has_long_line, split_block
-from .processors._secrets import BEGIN_KEY
+from .processors._secrets import BEGIN_KEY, HEADER
 from .records import CONTINUED, TRUNCATED
 
 TYPE_CHECKING = False
@@ -41,6 +41,15 @@ class Pieces:
         self._context: str | None = None  # what redaction must know of what was shown of the line
         self._held = ""  # raw text of it that must not be shown yet
         self._inside_key = False  # it begins within a private key
+
+    def lost(self, *, midway: bool) -> None:
+        """Tell that a part of the stream is gone; what is left of a line that began there is hidden.
+
+        Args:
+            midway: Whether what comes next is within a line: it may be the rest of a secret.
+        """
+        self.midway, self._context = midway, HEADER if midway else None
+        self._decode, self._held, self._inside_key = None, "", False
 
     def needed(self, block: bytes) -> bool:
         """Whether a block must go this way."""

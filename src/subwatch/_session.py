@@ -133,6 +133,8 @@ class Session:
         unread, stream.unread = stream.unread, None
         assert unread is not None
         blocks, rest = unread.split()
+        if unread.cut:
+            stream.pieces.lost(midway=not blocks)
         for time_ns, block in blocks:
             self._rows(stream, time_ns, stream.pieces.rows(block))
         return rest

@@ -24,14 +24,18 @@ _SHORT = 512
 
 
 class Unread:
-    """The last chunks of a stream whose lines nobody wants."""
+    """The last chunks of a stream whose lines nobody wants.
 
-    __slots__ = ("_chunks", "_cut", "_size")
+    Attributes:
+        cut: Whether older ones are gone; then what is left may begin in the middle of a line.
+    """
+
+    __slots__ = ("_chunks", "_size", "cut")
 
     def __init__(self) -> None:
         self._chunks: deque[tuple[int, bytes]] = deque()
         self._size = 0
-        self._cut = False
+        self.cut: bool = False
 
     def add(self, time_ns: int, data: bytes) -> None:
         """Keep a chunk and when it was read, and forget what is older than need be."""
@@ -42,7 +46,7 @@ class Unread:
         chunks.append((time_ns, data))
         while self._size - len(chunks[0][1]) >= _KEPT:
             self._size -= len(chunks.popleft()[1])
-            self._cut = True
+            self.cut = True
 
     def split(self) -> tuple[list[tuple[int, bytes]], bytes]:
         """Return whole lines, with the time of the chunk that ended them, and the beginning of the line that is not."""
@@ -52,7 +56,7 @@ class Unread:
             end = data.rfind(b"\n") + 1
             if end:
                 block = b"".join((*pieces, data[:end]))
-                if self._cut and not blocks:
+                if self.cut and not blocks:
                     block = block[block.find(b"\n") + 1 :]
                 blocks.append((time_ns, block))
                 pieces.clear()
