@@ -68,7 +68,14 @@ def _sdk(protocol, endpoints):
 
 
 def test_failing_child_through_the_collector(sdk, collector, readback, python):
-    code = "import sys, time; print('WARNING: slow', file=sys.stderr); time.sleep(0.1); sys.exit('no space')"
+    code = """
+import sys, time
+began = time.time_ns()
+print('WARNING: slow', file=sys.stderr)
+time.sleep(0.1)
+print(began, time.time_ns())
+sys.exit('no space')
+"""
     before = time.time_ns()
     with sdk.tracer.start_as_current_span("backup") as parent:
         done = subwatch.run(python(code), sinks=[sdk.sink], tags={"cluster": "main"}, capture_output=True)
@@ -97,7 +104,8 @@ def test_failing_child_through_the_collector(sdk, collector, readback, python):
     assert found["cluster"] == "main"
     assert before <= span.start_time_unix_nano
     assert span.end_time_unix_nano <= after
-    assert span.end_time_unix_nano - span.start_time_unix_nano >= 0.1e9
+    began, ended = map(int, done.stdout.split())  # by the child's own clock
+    assert span.start_time_unix_nano <= began < began + 0.1e9 <= ended <= span.end_time_unix_nano
 
     logs = readback.wait("logs", lambda items: collector.sorted_logs(items, trace_id, 3))
     assert {log.span_id for log in logs} == {span.span_id}
@@ -118,6 +126,43 @@ def test_failing_child_through_the_collector(sdk, collector, readback, python):
     )
     assert metrics["subwatch.process.duration"].unit == "s"
     assert set(metrics) == {f"subwatch.process.{name}" for name in ("duration", "active", "exits", "lines")}
+
+
+#: A child with an SDK of its own.
+GRANDCHILD = """
+import os, sys
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from subwatch_opentelemetry import continue_trace
+
+continue_trace()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter()))
+provider.get_tracer("child").start_span("work").end()
+"""
+
+
+def test_one_trace_through_three_processes(sdk, collector, endpoints, readback, monkeypatch):
+    if "http/protobuf" not in endpoints:
+        return
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoints["http/protobuf"])
+    with sdk.tracer.start_as_current_span("caller") as parent:
+        command = ["sh", "-c", '"$0" -c "$1"; true', sys.executable, GRANDCHILD]
+        subwatch.run(command, sinks=[sdk.sink], check=True)
+    assert sdk.sink.close(10.0) == 0
+    if readback is None:
+        return
+
+    trace_id = parent.get_span_context().trace_id.to_bytes(16, "big")
+
+    def accept(items):
+        mine = {item.name: item for item in items if item.trace_id == trace_id}
+        return mine if set(mine) == {"caller", "sh", "work"} else None
+
+    spans = readback.wait("traces", accept)
+    assert spans["work"].parent_span_id == spans["sh"].span_id
+    assert spans["sh"].parent_span_id == spans["caller"].span_id
 
 
 def test_undecodable_output_arrives(sdk, collector, readback, python):

@@ -75,6 +75,30 @@ def test_readme(python, environment, tmp_path, example):
         assert '"process.exit.code": 0' in done.stdout
 
 
+def test_example_of_the_root_readme(python, tmp_path):
+    text = (Path(__file__).parents[3] / "README.md").read_text()
+    (example,) = re.findall(r"<!-- example: opentelemetry -->\n```python\n(.*?)```", text, re.DOTALL)
+    program = f"""
+from opentelemetry import _logs, trace
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+spans, logs = InMemorySpanExporter(), InMemoryLogRecordExporter()
+trace.set_tracer_provider(TracerProvider())
+trace.get_tracer_provider().add_span_processor(SimpleSpanProcessor(spans))
+_logs.set_logger_provider(LoggerProvider())
+_logs.get_logger_provider().add_log_record_processor(SimpleLogRecordProcessor(logs))
+{example}
+(span,), (log,) = spans.get_finished_spans(), logs.get_finished_logs()
+print(span.name, log.log_record.body, log.log_record.span_id == span.context.span_id)
+"""
+    done = subprocess.run(python(program), cwd=tmp_path, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("sh traced True\n", "traced\n")
+
+
 def test_options_table_is_complete():
     rows = re.findall(r"^\| `(\w+)`(?:, `(\w+)`, `(\w+)`)? \| ", README.read_text(), re.MULTILINE)
     options = subwatch_opentelemetry.OpenTelemetrySink.__init__.__kwdefaults__

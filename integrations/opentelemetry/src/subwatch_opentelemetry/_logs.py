@@ -145,6 +145,8 @@ class LineLog:
 
     def exited(self, exit: Exit, attributes: Mapping[str, Any]) -> None:
         """Emit the exit as an event, for where no span tells it, and for alerts on logs."""
+        if not enabled(self._logger, self._context):
+            return
         number, text = severity(ERROR if exit.failed else INFO)
         self._logger.emit(
             timestamp=exit.time_ns,
