@@ -64,7 +64,7 @@ def __getattr__(name: str) -> Any:
     if name in _LATER:
         from importlib import import_module
 
-        from ._late import importing
+        from ._forks import importing
 
         with importing:
             module = import_module(f"{__name__}.{_LATER[name]}")

@@ -5,7 +5,7 @@ Only what is named is ever imported. All wording of errors about plugins is here
 
 from __future__ import annotations
 
-from ._late import importing
+from ._forks import importing
 from ._report import sink_name
 from .errors import ConfigError, SinkLoadError, SinkNotFound
 
@@ -144,6 +144,24 @@ def build(like: SinkLike) -> tuple[Sink, bool]:
     raise ConfigError(
         f"sinks= takes names, subwatch.sink(...), sink objects and callables, not {type(like).__name__}"
     )
+
+
+def build_all(likes: Iterable[SinkLike]) -> tuple[tuple[Sink, ...], tuple[Sink, ...]]:
+    """Make the sinks of a list; return them all, and those that we made and have to close."""
+    built = [build(like) for like in likes]
+    return tuple(sink for sink, _ in built), tuple(sink for sink, mine in built if mine)
+
+
+def close_all(sinks: Sequence[Sink], timeout: float) -> int:
+    """Close sinks, within a deadline for all; return how many records they could not deliver."""
+    deadline = time.monotonic() + timeout
+    lost = 0
+    for sink in sinks:
+        try:
+            lost += sink.close(max(0.0, deadline - time.monotonic())) or 0
+        except Exception as error:  # noqa: BLE001 - one sink's trouble is not another's
+            report("sink %r failed while closing: %s: %s", sink_name(sink), type(error).__name__, error)
+    return lost
 
 
 def _make(spec: SinkSpec) -> Sink:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from functools import partial
 
 from . import _default, _plugins
-from ._late import importing
+from ._forks import importing, new_lock
 from ._options import DEFAULTS, check, merge, split
-from ._report import report, sink_name
 from ._veil import forgets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from concurrent.futures import Executor
-    from subprocess import CompletedProcess
     from types import ModuleType
-    from typing import Any, Literal, Unpack, overload
+    from typing import Any, Literal, Unpack
 
     from ._control import Backlog
     from ._ending import Ending
@@ -26,22 +23,7 @@ if TYPE_CHECKING:
     from ._monitor import Monitor
     from ._observe import Observation
     from ._options import Options
-    from ._popen import Popen
-    from ._typing import (
-        Command,
-        PopenAny,
-        PopenBytes,
-        PopenEncoding,
-        PopenErrors,
-        PopenNewlines,
-        PopenText,
-        RunAny,
-        RunBytes,
-        RunEncoding,
-        RunErrors,
-        RunNewlines,
-        RunText,
-    )
+    from ._typing import Command, PopenFunction, RunFunction
     from .processors import Redactor
     from .sinks import Sink, SinkLike
 
@@ -71,7 +53,7 @@ class Watch:
 
             check_meaning(options)
         self._options: dict[str, Any] = dict(options)
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._sinks: tuple[Sink, ...] | None = None
         self._finalizer: Any = None
         self._redactor: tuple[Any, Redactor] | None = None
@@ -88,60 +70,23 @@ class Watch:
         return Watch(**merge(self._options, options))
 
     if TYPE_CHECKING:
+        run: RunFunction
+        Popen: PopenFunction
+    else:
 
-        @overload
-        def run(
-            self, args: Command, bufsize: int = -1, **kwargs: Unpack[RunText]
-        ) -> CompletedProcess[str]: ...
-        @overload
-        def run(
-            self, args: Command, bufsize: int = -1, **kwargs: Unpack[RunEncoding]
-        ) -> CompletedProcess[str]: ...
-        @overload
-        def run(
-            self, args: Command, bufsize: int = -1, **kwargs: Unpack[RunErrors]
-        ) -> CompletedProcess[str]: ...
-        @overload
-        def run(
-            self, args: Command, bufsize: int = -1, **kwargs: Unpack[RunNewlines]
-        ) -> CompletedProcess[str]: ...
-        @overload
-        def run(
-            self, args: Command, bufsize: int = -1, **kwargs: Unpack[RunBytes]
-        ) -> CompletedProcess[bytes]: ...
-        @overload
-        def run(
-            self, args: Command, bufsize: int = -1, **kwargs: Unpack[RunAny]
-        ) -> CompletedProcess[Any]: ...
+        @forgets
+        def run(self, *popenargs: Any, **kwargs: Any) -> Any:
+            """As `subwatch.run`, with the options of this watch."""
+            from ._popen import run
 
-    @forgets
-    def run(self, *popenargs: Any, **kwargs: Any) -> Any:
-        """As `subwatch.run`, with the options of this watch."""
-        from ._popen import run
+            return run(*popenargs, watch=self, **kwargs)
 
-        return run(*popenargs, watch=self, **kwargs)
+        @forgets
+        def Popen(self, *popenargs: Any, **kwargs: Any) -> Popen[Any]:  # noqa: N802 - named as what it makes
+            """As `subwatch.Popen`, with the options of this watch."""
+            from ._popen import Popen
 
-    if TYPE_CHECKING:
-
-        @overload
-        def Popen(self, args: Command, bufsize: int = -1, **kwargs: Unpack[PopenText]) -> Popen[str]: ...
-        @overload
-        def Popen(self, args: Command, bufsize: int = -1, **kwargs: Unpack[PopenEncoding]) -> Popen[str]: ...
-        @overload
-        def Popen(self, args: Command, bufsize: int = -1, **kwargs: Unpack[PopenErrors]) -> Popen[str]: ...
-        @overload
-        def Popen(self, args: Command, bufsize: int = -1, **kwargs: Unpack[PopenNewlines]) -> Popen[str]: ...
-        @overload
-        def Popen(self, args: Command, bufsize: int = -1, **kwargs: Unpack[PopenBytes]) -> Popen[bytes]: ...
-        @overload
-        def Popen(self, args: Command, bufsize: int = -1, **kwargs: Unpack[PopenAny]) -> Popen[Any]: ...
-
-    @forgets
-    def Popen(self, *popenargs: Any, **kwargs: Any) -> Popen[Any]:  # noqa: N802 - named as what it makes
-        """As `subwatch.Popen`, with the options of this watch."""
-        from ._popen import Popen
-
-        return Popen(*popenargs, watch=self, **kwargs)
+            return Popen(*popenargs, watch=self, **kwargs)
 
     def observe(self, args: Command, *, streams: Iterable[str] = (), **keywords: Any) -> Observation:
         """Prepare to watch a process that other code starts, feeds and waits for; open the sinks.
@@ -213,7 +158,7 @@ class Watch:
         with self._lock:
             finalizer, self._finalizer, self._sinks = self._finalizer, None, None
         detached = finalizer.detach() if finalizer is not None else None
-        return close_sinks(detached[2][0], timeout) if detached is not None else 0
+        return _plugins.close_all(detached[2][0], timeout) if detached is not None else 0
 
     # -- building -----------------------------------------------------------------------------------
 
@@ -232,11 +177,11 @@ class Watch:
             return _default.current._own_sinks()
         with self._lock:
             if self._sinks is None:
-                self._sinks, mine = make_sinks(self._options.get("sinks", DEFAULTS["sinks"]))
+                self._sinks, mine = _plugins.build_all(self._options.get("sinks", DEFAULTS["sinks"]))
                 if mine:
                     import weakref
 
-                    self._finalizer = weakref.finalize(self, close_sinks, mine, 5.0)  # also at exit
+                    self._finalizer = weakref.finalize(self, _plugins.close_all, mine, 5.0)  # also at exit
             return self._sinks
 
     def _prepare(
@@ -267,9 +212,9 @@ class Watch:
             self._redactor = (wanted, _build.redactor(wanted))
         release: Callable[[float], object] | None = None
         if "sinks" in call:
-            sinks, mine = make_sinks(call["sinks"])
+            sinks, mine = _plugins.build_all(call["sinks"])
             if mine:
-                release = partial(close_sinks, mine)
+                release = partial(_plugins.close_all, mine)
         else:
             sinks = self._own_sinks()
         sinks += _added
@@ -279,24 +224,6 @@ class Watch:
             options, self._redactor[1], sinks, keywords, raises, release
         )
         return built
-
-
-def make_sinks(likes: Iterable[SinkLike]) -> tuple[tuple[Sink, ...], tuple[Sink, ...]]:
-    """Make the sinks of a list; return them all, and those that we made and have to close."""
-    built = [_plugins.build(like) for like in likes]
-    return tuple(sink for sink, _ in built), tuple(sink for sink, mine in built if mine)
-
-
-def close_sinks(sinks: Sequence[Sink], timeout: float) -> int:
-    """Close sinks, within a deadline for all; return how many records they could not deliver."""
-    deadline = time.monotonic() + timeout
-    lost = 0
-    for sink in sinks:
-        try:
-            lost += sink.close(max(0.0, deadline - time.monotonic())) or 0
-        except Exception as error:  # noqa: BLE001 - one sink's trouble is not another's
-            report("sink %r failed while closing: %s: %s", sink_name(sink), type(error).__name__, error)
-    return lost
 
 
 # -- the default --------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import codecs
 
-from subwatch._late import importing
+from subwatch._forks import importing
 from subwatch._lines import split_block
 from subwatch.records import INFO, WARNING
 

@@ -101,7 +101,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         from importlib import import_module
 
-        from .._late import importing
+        from .._forks import importing
 
         with importing:
             return getattr(import_module(_HOME[name], __name__), name)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from typing import TYPE_CHECKING
 
+from .._forks import new_lock
 from ..errors import ConfigError
 from ..records import LEVEL_NAMES, Exit, Lines, Start
 from ._files import open_private
@@ -54,7 +54,7 @@ class JsonLinesSink:
         else:
             self._raw = open(open_private(path), "ab", buffering=0)  # noqa: SIM115 - closed in close
         self._torn = False  # the file ends with half a record: the disk was full
-        self._lock = threading.Lock()
+        self._lock = new_lock()
 
     def open(self, run: Run, /) -> JsonLinesSink:  # noqa: ARG002
         """Return the stream of a run: the sink itself."""

@@ -1,9 +1,17 @@
-"""What is imported only when the first line is looked at."""
+"""Forks in the middle of what other threads do: the child must not wait for threads that it does not have."""
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import threading
+
+import pytest
+
+import subwatch
+from subwatch.sinks import JsonLinesSink
 
 # A finder that takes its time, so that the fork comes in the middle of the import.
 FORKS = """
@@ -43,3 +51,30 @@ def test_fork_while_another_thread_imports():
         command = [sys.executable, "-W", "ignore", "-c", FORKS, f"subwatch.{module}"]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stderr) == (0, ""), module
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("held", ["sink", "watch"])
+def test_fork_while_another_thread_holds_a_lock(tmp_path, held):
+    """In the child the lock of the sink, or of the watch, is open."""
+    sink = JsonLinesSink(tmp_path / "records")
+    watch = subwatch.Watch(sinks=[sink])
+    locked, go = threading.Event(), threading.Event()
+
+    def hold():
+        with {"sink": sink, "watch": watch}[held]._lock:
+            locked.set()
+            go.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    locked.wait(30)
+    if not (pid := os.fork()):
+        signal.alarm(10)
+        watch.run(["true"])
+        os._exit(0)
+    status = os.waitpid(pid, 0)[1]
+    go.set()
+    thread.join()
+    sink.close(1.0)
+    assert os.waitstatus_to_exitcode(status) == 0
