@@ -8,6 +8,9 @@ if TYPE_CHECKING:
 
 __all__ = ["report", "sink_name"]
 
+#: Takes what is reported, in place of the logger: for the command line tool, which starts sooner without.
+listener: Callable[[str], object] | None = None
+
 
 def sink_name(sink: object) -> str:
     """Name of a sink for messages and accounts."""
@@ -32,12 +35,15 @@ def report(
             password, into exceptions, and error trackers send along what local variables hold.
         redact: Masks secrets in the traceback.
     """
+    values = tuple(map(_spelled, args))
+    if listener is not None:
+        listener(message % values)
+        return
     import logging
 
     logger = logging.getLogger("subwatch")
     if not logger.isEnabledFor(logging.WARNING):
         return
-    values = tuple(map(_spelled, args))
     record = logger.makeRecord(logger.name, logging.WARNING, __file__, 0, message, values, None, "report")
     if error is not None:
         import traceback

@@ -381,7 +381,7 @@ def test_an_unreachable_server(cli):
 @pytest.mark.parametrize("options", [[], ["--quiet"]])
 def test_a_daemon_that_the_command_starts_lives_on(cli, tmp_path, options):
     """The tool ends with the command; who still writes to stderr is not killed by that."""
-    script = f"(sleep 1; echo late >&2; echo alive > {tmp_path}/daemon) & echo started"
+    script = f"(sleep 4; echo late >&2; echo alive > {tmp_path}/daemon) & echo started"
     log = tmp_path / "stderr"
     begun = time.monotonic()
     with log.open("w") as error:
@@ -397,8 +397,8 @@ def test_a_daemon_that_the_command_starts_lives_on(cli, tmp_path, options):
             stderr=error,
         )
     assert done.returncode == 0
-    assert time.monotonic() - begun < 0.9
-    deadline = time.monotonic() + 10
+    assert time.monotonic() - begun < 3.5
+    deadline = time.monotonic() + 20
     while not (tmp_path / "daemon").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert (tmp_path / "daemon").read_text() == "alive\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from ..errors import ConfigError
 from ._options import GROUPS, OPTIONS
@@ -92,9 +93,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
     """Help without noise: ``-t, --timeout TIME``, and a ``--no-`` only where that is news."""
 
     def __init__(self, prog: str) -> None:
-        from shutil import get_terminal_size
-
-        super().__init__(prog, max_help_position=28, width=max(60, min(get_terminal_size().columns, 100)))
+        super().__init__(prog, max_help_position=28, width=max(60, min(_columns(), 100)))
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings:
@@ -105,6 +104,17 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
             if not flag.startswith("--no-") or action.dest in ("pty", "no_config")
         ]
         return ", ".join(flags) + (f" {self._format_args(action, action.dest)}" if action.nargs != 0 else "")
+
+
+def _columns() -> int:
+    """Width of the terminal, as shutil has it, which would be half as long to import as all of this."""
+    try:
+        return int(os.environ["COLUMNS"])
+    except (KeyError, ValueError):
+        try:
+            return os.get_terminal_size(1).columns
+        except OSError:
+            return 80
 
 
 def build() -> argparse.ArgumentParser:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from functools import partial
 from signal import Signals as Signal
@@ -52,6 +53,8 @@ def run(settings: Settings, command: Sequence[str]) -> int:
     if not command:
         raise ConfigError("no command is given: write subwatch run -- COMMAND, or see subwatch run --help")
     job = _Job(settings, Outputs(settings))
+    if "logging" in sys.modules or settings["verbose"]:
+        messages.listen()
     if os.isatty(2) and not settings["quiet"]:
         messages.defer()
     try:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
+
+from .. import _report
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from logging import LogRecord
 
 __all__ = ["MARK", "Messages", "say"]
 
@@ -21,8 +26,8 @@ def say(message: str, before: str = "") -> None:
         pass
 
 
-class Messages(logging.Handler):
-    """Says what subwatch reports through logging, such as a sink that fails.
+class Messages:
+    """Says what subwatch reports, such as a sink that fails.
 
     While the command draws on the terminal a message waits, so as not to spoil the screen.
 
@@ -31,21 +36,29 @@ class Messages(logging.Handler):
     """
 
     def __init__(self, *, everything: bool) -> None:
-        super().__init__(logging.WARNING)
         self._everything = everything
         self._waiting: list[str] | None = None
         self._said: set[str] = set()
 
     def install(self) -> None:
-        """Take what is logged from now on, in place of logging's last resort."""
-        logging.getLogger().addHandler(self)
+        """Take what subwatch reports from now on."""
+        _report.listener = self.take
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def listen(self) -> None:
+        """Take what is logged, too, in place of logging's last resort."""
+        import logging  # a tenth of our start, and most sinks do without
+
+        handler = logging.Handler(logging.WARNING)
+        handler.emit = self._logged  # type: ignore[method-assign]
+        logging.getLogger().addHandler(handler)
+
+    def _logged(self, record: LogRecord) -> None:
+        ours = record.name == "subwatch"
+        if not hasattr(record, MARK) and (ours or self._everything):
+            self.take(record.getMessage() if ours else f"{record.name}: {record.getMessage()}")
+
+    def take(self, message: str) -> None:
         """Say a message, once."""
-        ours = record.name == "subwatch" and not hasattr(record, MARK)
-        if (not ours and not self._everything) or hasattr(record, MARK):
-            return
-        message = record.getMessage() if ours else f"{record.name}: {record.getMessage()}"
         if message in self._said:
             return
         self._said.add(message)
