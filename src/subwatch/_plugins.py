@@ -5,19 +5,21 @@ Only what is named is ever imported. All wording of errors about plugins is here
 
 from __future__ import annotations
 
+import time
+
 from ._forks import importing
-from ._report import sink_name
+from ._report import report, sink_name
 from .errors import ConfigError, SinkLoadError, SinkNotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from importlib.metadata import EntryPoint
     from typing import Any
 
     from .sinks import Sink, SinkLike
 
-__all__ = ["GROUP", "SinkSpec", "build", "factory", "installed", "sink"]
+__all__ = ["GROUP", "SinkSpec", "build", "build_all", "close_all", "factory", "installed", "sink"]
 
 GROUP = "subwatch.sinks"
 _OWN = {"logging": "LoggingSink", "jsonlines": "JsonLinesSink", "callable": "CallableSink"}

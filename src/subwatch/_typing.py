@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from os import PathLike
-from typing import IO, Any, Literal, Required, TypeAlias, TypedDict
+from subprocess import CompletedProcess  # noqa: TC003 - nothing here is imported at run time
+from typing import IO, Any, Literal, Protocol, Required, TypeAlias, TypedDict, Unpack, overload
 
 from ._options import CallOptions, Options
+from ._popen import Popen
 
 Path: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes]
 Command: TypeAlias = Path | Sequence[Path]
@@ -182,3 +184,52 @@ class ExecOptions(_Asyncio, total=False):
     """Of `aio.create_subprocess_exec`."""
 
     shell: Literal[False]
+
+
+# -- functions that come twice: of the module, and of a watch -------------------------------------------
+
+
+class RunFunction(Protocol):
+    """`run` as a method of a watch."""
+
+    @overload
+    def __call__(
+        self, args: Command, bufsize: int = -1, **kwargs: Unpack[RunText]
+    ) -> CompletedProcess[str]: ...
+    @overload
+    def __call__(
+        self, args: Command, bufsize: int = -1, **kwargs: Unpack[RunEncoding]
+    ) -> CompletedProcess[str]: ...
+    @overload
+    def __call__(
+        self, args: Command, bufsize: int = -1, **kwargs: Unpack[RunErrors]
+    ) -> CompletedProcess[str]: ...
+    @overload
+    def __call__(
+        self, args: Command, bufsize: int = -1, **kwargs: Unpack[RunNewlines]
+    ) -> CompletedProcess[str]: ...
+    @overload
+    def __call__(
+        self, args: Command, bufsize: int = -1, **kwargs: Unpack[RunBytes]
+    ) -> CompletedProcess[bytes]: ...
+    @overload
+    def __call__(
+        self, args: Command, bufsize: int = -1, **kwargs: Unpack[RunAny]
+    ) -> CompletedProcess[Any]: ...
+
+
+class PopenFunction(Protocol):
+    """`Popen` as a method of a watch."""
+
+    @overload
+    def __call__(self, args: Command, bufsize: int = -1, **kwargs: Unpack[PopenText]) -> Popen[str]: ...
+    @overload
+    def __call__(self, args: Command, bufsize: int = -1, **kwargs: Unpack[PopenEncoding]) -> Popen[str]: ...
+    @overload
+    def __call__(self, args: Command, bufsize: int = -1, **kwargs: Unpack[PopenErrors]) -> Popen[str]: ...
+    @overload
+    def __call__(self, args: Command, bufsize: int = -1, **kwargs: Unpack[PopenNewlines]) -> Popen[str]: ...
+    @overload
+    def __call__(self, args: Command, bufsize: int = -1, **kwargs: Unpack[PopenBytes]) -> Popen[bytes]: ...
+    @overload
+    def __call__(self, args: Command, bufsize: int = -1, **kwargs: Unpack[PopenAny]) -> Popen[Any]: ...
