@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from subwatch.errors import ConfigError
@@ -433,6 +433,7 @@ def test_what_is_learnt_from_lines_is_what_each_line_tells(texts: list[str], oth
 
 @settings(max_examples=150)
 @given(like_lines())
+@example(["[E]  2026-11-22 15:09:13me@db ", "[E]  me@db FATAL"])
 def test_a_shape_is_certain(texts: list[str]) -> None:
     every = Levels(NONE, 100)
     joined = "\n" + "\n".join(texts).replace("\x1b[31m", "")

@@ -43,9 +43,12 @@ _PRICE = 1000  # lines that cost as much, looked at one by one, as it does to le
 # Beginnings that may tell a level, of lines without a prefix and behind one. The first character decides which
 # of the alternatives is tried, that is what makes them cheap.
 _WORD = rf"[{FIRST}]{THEN}|[JFMASOND]{DAY}"
-_STAMP = r"[0-9](?:.:|...[-/]|[0-9]{8})"
+_STAMP = r"(?:.:|...[-/]|[0-9]{8})"  # what follows the first figure of a time
 _MARK = r"[*#>!|,:\[(<-]"
-_START = rf"{_WORD}|{_STAMP}|{_MARK}|[ \t][ \t]*+(?:{_WORD}|{_STAMP}|{_MARK})"
+_START = (
+    rf"[{FIRST}]{THEN}|[JFMASOND0-9 \t*#>!|,:\[(<-]"
+    rf"(?:(?<=[JFMASOND]){DAY}|(?<={_MARK})|(?<=[0-9]){_STAMP}|(?<=[ \t])[ \t]*+(?:{_WORD}|[0-9]{_STAMP}|{_MARK}))"
+)
 _BEHIND = rf"{_WORD}|[A-Z](?![a-z])|[^a-zA-Z/\"']"
 # A level word after the colon of the first word, or of the first two. Where these look beyond the line they err to
 # the safe side: "not blank" is many times as fast as "neither blank nor newline".
@@ -152,7 +155,8 @@ def learn(text: str) -> Quiet | Loud | None:
     if tag := _TAG.match(text, found.end()):
         before += re.escape(tag[0])
         return _loud(before, COLON_WORD) if word else _quiet(rf"(?!{before}(?!{COLON_WORD}))")
-    return None if word or not before else _quiet(rf"(?!{before}(?!{_BEHIND}|{_SECOND_SAID}))")
+    user = f"|{PARTS['user']}" if found["brackets"] else ""
+    return None if word or not before else _quiet(rf"(?!{before}(?!{_BEHIND}{user}|{_SECOND_SAID}))")
 
 
 def _before(part: dict[str, str], quiet: bool) -> str | None:

@@ -73,10 +73,10 @@ AT_START = re.compile(rf"(?>{BARE}|{PREFIX})(?P<word>{WORD})")
 
 #: The words that may stand after the colon in "program: error:", "program[12]: warning:", "file.c:3: error:".
 COLON_WORD = (
-    r"(?:[eE]rror|ERROR|[wW]arning|WARNING|[fF]atal(?: error)?|FATAL|[pP]anic|PANIC|debug|DEBUG|detail|hint"
-    r"|[A-Z][a-zA-Z]{0,60}Warning)(?=:)"
+    r"(?=[A-Zdefhpw])(?:[eE]rror|ERROR|[wW]arning|WARNING|[fF]atal(?: error)?|FATAL|[pP]anic|PANIC|debug|DEBUG"
+    r"|detail|hint|[A-Z][a-zA-Z]{0,60}Warning)(?=:)"
 )
-_AFTER_COLON = re.compile(rf": (?=[eEwWfFpPdDhA-Z][a-zA-Z][a-zA-Z])({COLON_WORD})")
+_AFTER_COLON = re.compile(rf": ({COLON_WORD})")
 _PROGRAM = re.compile(
     rf"(?:[\[(]?(?:{STAMPS['date']}(?:{'|'.join(ZONES)}|)|{STAMPS['month']}|{STAMPS['clock']}|{STAMPS['epoch']})"
     r"[\])>]?[ :]{1,2}(?:[\w.-]{1,64} )?)?[^\s=]{1,255}+"
