@@ -112,10 +112,16 @@ def main():
         ("1,000,000 lines of words / without a sink", lines(flood(WORDS), [sink], []), 1.15),
         ("1,000,000 lines of progress / without a sink", lines(flood(PROGRESS), [sink], []), 1.15),
         ("the same, failing / without a sink", lines(flood(PROGRESS, 1), [sink], []), None),
-        ("beside a sink that reads texts / that one alone", lines(flood(WORDS), [texts, sink], [texts]), 1.15),
+        (
+            "beside a sink that reads texts / that one alone",
+            lines(flood(WORDS), [texts, sink], [texts]),
+            1.15,
+        ),
         ("a trivial child, in a transaction / without a sink", children(40, [sink]), 1.1),
     ]
-    print(f"Python {platform.python_version()}, sentry-sdk {sentry_sdk.VERSION}, {os.cpu_count()} CPUs; {rounds} rounds")
+    print(
+        f"Python {platform.python_version()}, sentry-sdk {sentry_sdk.VERSION}, {os.cpu_count()} CPUs; {rounds} rounds"
+    )
     missed = False
     for name, (ours, theirs), bound in rows:
         low, median, high = statistics.quantiles(ratios(ours, theirs, rounds), n=4)

@@ -502,6 +502,15 @@ def test_check_ins(sentry, child):
     assert not_started["monitor_slug"] == "nightly"
 
 
+def test_no_check_in_without_an_end(sentry, child):
+    """Of a child that outlives this process nobody can tell how it ends: the monitor decides by its time limit."""
+    box = sentry()
+    child(SentrySink(monitor="server")).start().exit(None, reason="left_running")
+
+    assert [one["status"] for one in box.check_ins] == ["in_progress"]
+    assert box.events == []
+
+
 def test_logs(sentry, child):
     """Each line a Sentry log, braces and all, on the caller's trace; none lost in a flood."""
     box = sentry()
@@ -521,6 +530,17 @@ def test_logs(sentry, child):
     assert logs[0]["attributes"]["subprocess.run_id"]["value"] == one.run.id
     assert {log["trace_id"] for log in logs} == {one.stream.env["SENTRY_TRACE"].split("-")[0]}
     assert one.stream.dropped == 0
+
+
+def test_logs_of_structured_lines(sentry, child):
+    """Fields are attributes, to be searched by."""
+    box = sentry()
+    child(SentrySink(logs=True)).start().says("{...}", fields={"code": 28, "device": "sda1"}).exit(0)
+    sentry_sdk.flush()
+
+    (log,) = box.logs
+    assert log["attributes"]["subprocess.field.code"]["value"] == 28
+    assert log["attributes"]["subprocess.field.device"]["value"] == "sda1"
 
 
 def test_logs_that_the_transport_cannot_take_are_counted(sentry, child):

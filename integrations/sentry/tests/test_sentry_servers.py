@@ -239,6 +239,16 @@ def test_command_line_tool_and_a_server_that_refuses():
     assert "1 record did not reach sentry" in done.stderr
 
 
+def test_dsn_of_a_program_without_an_init(answering, tmp_path):
+    """With ``dsn=`` the first run initialises the SDK, and the end of the program sends what is left."""
+    server = answering(200)
+    sink = f"subwatch.sink('sentry', dsn={server.dsn!r})"
+    code = f"import subwatch\nsubwatch.configure(sinks=[{sink}])\nfor _ in 1, 2: subwatch.run(['false'])"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, check=True, timeout=60)
+
+    assert [event["fingerprint"][2] for event in server.events()] == ["exit:1", "exit:1"]
+
+
 def test_server_that_hangs(init, silent_server):
     """A server that takes the connection and says nothing: no run waits, closing ends at its deadline."""
     init(silent_server)

@@ -54,7 +54,7 @@ def bounded(texts: Iterable[str], each: int, total: int) -> list[str]:
 
 
 def clipped_fields(fields: Mapping[str, Any], most: int = 10) -> dict[str, Any]:
-    """Return the first fields of a structured line, flat and short; the SDK keeps ten of a breadcrumb's data."""
+    """Return the first fields of a structured line, flat and short; of a breadcrumb's data the SDK keeps ten."""
     return {
         clip(name, 100): value if isinstance(value, bool | int | float) else clip(str(value), 200)
         for name, value in islice(fields.items(), most)

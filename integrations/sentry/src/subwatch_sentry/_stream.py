@@ -14,7 +14,7 @@ from subwatch.records import Exit, Lines, Start
 
 from . import _registry
 from ._failure import command, error_event, fingerprint
-from ._limits import LEVELS, clip, when
+from ._limits import LEVELS, clip, clipped_fields, when
 from ._quiet import Quiet
 from ._tracing import propagation, start_span
 from ._trail import Trail
@@ -101,7 +101,7 @@ class SentryStream:
         failed = exit.failed and exit.returncode not in self.sink.allowed_exit_codes
         if self._span is not None:
             self._span.finish(exit, failed=failed)
-        if self.sink.monitor is not None:
+        if self.sink.monitor is not None and exit.reason not in ("left_running", "unknown"):
             self._checks_in("error" if failed else "ok", exit.duration)
         if failed:
             self.attachments = self._trail.attachments(self.sink.attachment) if self.sink.attachment else []
@@ -131,22 +131,25 @@ class SentryStream:
 
     def _log(self, lines: Lines) -> None:
         """Send lines as Sentry logs; where the transport is full, count them as dropped."""
-        base = {
+        base: dict[str, Any] = {
             "subprocess.program": clip(self.run.program, 200),
             "subprocess.run_id": self.run.id,
             "process.pid": self._pid,
         }
         client: Any = self._client
         self.sink.uses(client)
-        columns = zip(lines.texts, lines.levels, lines.numbers, lines.times, strict=True)
+        base["log.iostream"] = lines.stream
+        columns = zip(lines.texts, lines.levels, lines.numbers, lines.times, lines.fields, strict=True)
         with self._scopes():
-            for text, level, number, time_ns in columns:
+            for text, level, number, time_ns, fields in columns:
                 if not client.transport.is_healthy():
                     self.dropped += 1
                     continue
                 log = getattr(logger, LEVELS.get(level, "info"))
-                read = when(time_ns).isoformat()
-                log(text, attributes={**base, "log.iostream": lines.stream, "line": number, "read": read})
+                attributes = {**base, "line": number, "read": when(time_ns).isoformat()}
+                for name, value in clipped_fields(fields or {}, most=32).items():
+                    attributes[f"subprocess.field.{name}"] = value
+                log(text, attributes=attributes)
                 self._logged += 1
                 if self._logged % _LOG_BATCH == 0 and client.log_batcher is not None:
                     client.log_batcher.flush()  # its own thread is late in a flood and drops
