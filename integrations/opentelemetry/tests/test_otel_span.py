@@ -111,6 +111,14 @@ def test_no_failure(memory, Child, follow, reason):
     assert memory.span.attributes["subwatch.exit.reason"] == reason
 
 
+def test_lost_with_its_worker(memory, Child, follow):
+    child = Child()
+    follow(memory.sink(), child, child.start(), child.exit(None, reason="lost"))
+
+    assert memory.span.status.status_code is StatusCode.ERROR
+    assert memory.span.attributes["error.type"] == memory.span.attributes["subwatch.exit.reason"] == "lost"
+
+
 def test_tail_is_limited(memory, Child, follow):
     child = Child()
     follow(memory.sink(tail=2), child, child.start(), child.exit(1, tail=["a", "b", "c"]))

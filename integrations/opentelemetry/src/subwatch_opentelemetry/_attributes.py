@@ -187,15 +187,15 @@ def error_type(exit: Exit) -> str | None:
     """Return the failure's class, of low cardinality as ``error.type`` must be; None on success.
 
     Returns:
-        ``timeout``, ``idle``, ``interrupted``, ``cancelled`` when subwatch ended the child; the class of
-        the exception when it could not start (``FileNotFoundError``); the signal's name (``SIGKILL``);
-        else the exit code; ``_OTHER`` when none of this is known.
+        ``timeout``, ``idle``, ``interrupted``, ``cancelled`` when subwatch ended the child; ``lost`` when the
+        worker that ran it died; the class of the exception when it could not start (``FileNotFoundError``);
+        the signal's name (``SIGKILL``); else the exit code; ``_OTHER`` when none of this is known.
     """
     if not exit.failed:
         return None
     if exit.reason == "timed_out":
         return "timeout"
-    if exit.reason in ("idle", "interrupted", "cancelled"):
+    if exit.reason in ("idle", "interrupted", "cancelled", "lost"):
         return exit.reason
     if exit.reason == "spawn_failed":
         return exit.error_type or "_OTHER"

@@ -110,8 +110,7 @@ class SpanStream(Stream):
         env: Mapping[str, str | None],
         start_ns: int,
     ) -> None:
-        self.env = env
-        self.spawning = True
+        super().__init__(env)
         self._plan = plan
         self._telemetry = plan.telemetry
         self._run = run
