@@ -150,6 +150,7 @@ def test_demo(cli):
     assert "FAILED  tests exited with code 1" in done.stdout
     assert "AssertionError: 0.30000000000000004 != 0.3" in done.stdout
     assert "server was stopped on request" in done.stdout
+    assert max(map(len, done.stdout.partition("What the exit records hold")[2].splitlines())) <= 80
 
 
 def test_demo_leaves_nothing_behind_after_ctrl_c(terminal, tmp_path):

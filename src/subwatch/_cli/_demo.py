@@ -153,7 +153,8 @@ def _sum_up(ended: list[Exit], *, with_tail: bool) -> None:
     for end in ended:
         mark = "FAILED" if end.failed else "ok"
         memory = f", {end.usage.max_rss / 2**20:.0f} MiB" if end.usage else ""
-        print(f"  {mark:6}  {end.message}, {sum(end.lines.values())} lines{memory}")
+        how = f"{end.outcome.partition(' and ')[0]} after {end.duration:.3g} s"
+        print(f"  {mark:6}  {end.run.program} {how}, {sum(end.lines.values())} lines{memory}")
     for end in ended:
         if end.failed and with_tail:
             print(f"\nand its last lines tell why {end.run.program} failed:")
@@ -167,7 +168,8 @@ The same for your own commands, with records where you look:
 
   subwatch run --json run.jsonl -- COMMAND       as JSON lines
   subwatch run --log run.log -- COMMAND          in a log with times and levels
-  subwatch run --sink loki:url=... -- COMMAND    in Grafana Loki, and so on: see 'subwatch sinks'
+  subwatch run --sink loki:url=... -- COMMAND    in Grafana Loki
+  subwatch sinks                                 what else there is
 
 and in Python, in place of subprocess.run:
 
