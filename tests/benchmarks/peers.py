@@ -46,6 +46,11 @@ def ask(peer, what, *arguments, limit=LIMIT):
     return json.loads(out.splitlines()[-1]) if out else last[-1]
 
 
+def twice(peer, question):
+    """The answer to a question; one that is not yes is asked for again, since a busy machine is late."""
+    return ask(peer, question, limit=20) is True or ask(peer, question, limit=20)
+
+
 def answers(peers, only):
     """Yield the rows of the table of questions."""
     yield "| | " + " | ".join(peers) + " |"
@@ -54,7 +59,7 @@ def answers(peers, only):
         if only not in name:
             continue
         with ThreadPoolExecutor(2) as pool:
-            found = list(pool.map(lambda peer: ask(peer, name, limit=20), peers))
+            found = list(pool.map(lambda peer: twice(peer, name), peers))
         for peer, reply in zip(peers, found, strict=True):
             if reply is not True:
                 print(f"{name}: {peer}: {reply}", file=sys.stderr, flush=True)
