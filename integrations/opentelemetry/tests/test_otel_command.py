@@ -62,6 +62,33 @@ def test_span_and_lines_reach_the_collector(run, collector, endpoints, readback,
     assert (service or "subwatch") in readback.services()
 
 
+def test_example_of_the_readme(collector, endpoints, readback, tmp_path):
+    text = Path(__file__).parents[1].joinpath("README.md").read_text()
+    example = text.partition("## On the command line")[2].split("```")[1]
+    protocol = next(iter(endpoints))
+    assert "http://127.0.0.1:4318" in example
+    script = example.replace("http://127.0.0.1:4318", endpoints[protocol]).replace(
+        "pip install", ": pip install"
+    )
+    (tmp_path / "pg_basebackup").write_text(f"#!/bin/sh\necho {tmp_path} >&2\n")
+    (tmp_path / "pg_basebackup").chmod(0o755)
+    env = {
+        **os.environ,
+        "PATH": f"{tmp_path}:{BIN}:{os.environ['PATH']}",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+    }
+    env["SUBWATCH_FLUSH_TIMEOUT"] = "20"
+    done = subprocess.run(["sh", "-e", "-c", script], env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, f"{tmp_path}\n")
+    if readback is not None:
+        find = lambda items: [item for item in items if collector.plain(item.body) == str(tmp_path)]
+        (log,) = readback.wait("logs", find)
+        spans = readback.wait(
+            "traces", lambda items: [item for item in items if item.trace_id == log.trace_id]
+        )
+        assert [span.name for span in spans] == ["pg_basebackup"]
+
+
 def test_child_sees_no_variable_of_ours(run):
     code = "import os; print(sorted(name for name in os.environ if name.startswith('OTEL_')))"
     done = run(sys.executable, "-c", code, OTEL_TRACES_EXPORTER="none", OTEL_LOGS_EXPORTER="none")
