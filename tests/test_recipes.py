@@ -96,18 +96,20 @@ CLIENT = """
 import time, jobs
 good = jobs.command.delay("sh", "-c", "for i in 10 50 100; do echo $i% >&2; sleep 0.4; done")
 bad = jobs.command.delay("sh", "-c", "printf 'disk %s' full >&2; exit 3")
+slow = jobs.command.apply_async(args=["sh", "-c", "echo $$ > pid; exec sleep 120"], soft_time_limit=1)
 states, until = set(), time.monotonic() + 60
-while time.monotonic() < until and not (good.ready() and bad.ready()):
+while time.monotonic() < until and not (good.ready() and bad.ready() and slow.ready()):
     result = good.backend.get_task_meta(good.id)
     states.add((result["status"], str(result["result"])))
     time.sleep(0.05)
 assert any(status == "PROGRESS" and "0.5" in text for status, text in states), states
 assert (good.state, bad.state) == ("SUCCESS", "FAILURE"), (good.state, bad.state)
 assert "said last:\\n  disk full" in bad.traceback, bad.traceback
+assert "SoftTimeLimitExceeded" in slow.traceback, slow.traceback
 """
 
 
-def test_celery(tmp_path):
+def test_celery(tmp_path, helpers):
     """A real worker with a process of its own for tasks; broker and results are folders."""
     for name in ("queue", "results"):
         (tmp_path / name).mkdir()
@@ -139,6 +141,7 @@ def test_celery(tmp_path):
     assert "No module named celery" not in said, "celery is missing: pip install --group test"
     assert done.returncode == 0, done.stderr + said
     assert re.search(r"ForkPoolWorker.* sh: disk full$", said, re.MULTILINE)
+    assert helpers.wait_gone(int((tmp_path / "pid").read_text()))
 
 
 @pytest.fixture
