@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import importlib.util
 import json
+import os
 import random
 import shutil
 import signal
@@ -89,8 +90,9 @@ class Weather(threading.Thread):
 
 
 class Soak:
-    def __init__(self, seconds, seed, folder):
+    def __init__(self, seconds, seed, folder, kinds=EPISODES):
         self.seconds = seconds
+        self.kinds = kinds
         self.random = random.Random(seed)
         self.folder = folder
         self.weather = Weather(random.Random(seed + 1))
@@ -129,10 +131,10 @@ class Soak:
         self.weather.start()
         began = time.monotonic()
         steady = self.worker("steady", "steady", self.seconds)
-        length = min(15.0, max(2.0, self.seconds / 12))
+        length = min(10.0, max(2.0, self.seconds / 30))
         number = 0
-        while number < len(EPISODES) or time.monotonic() - began + length < self.seconds:
-            self.episode(EPISODES[number % len(EPISODES)], number, length)
+        while number < len(self.kinds) or time.monotonic() - began + length < self.seconds:
+            self.episode(self.kinds[number % len(self.kinds)], number, length)
             number += 1
         self.wait(steady, "steady", self.seconds)
         self.weather.end()
@@ -155,13 +157,15 @@ class Soak:
 
     def wait(self, worker, name, seconds):
         try:
-            code = worker.wait(seconds + 90)
+            code = worker.wait(seconds + 60)
         except subprocess.TimeoutExpired:
-            worker.kill()
+            os.killpg(worker.pid, signal.SIGUSR1)  # says where it is
+            time.sleep(1.0)
+            os.killpg(worker.pid, signal.SIGKILL)
             code = f"{worker.wait()} after being stuck"
         if code != (-9 if name in self.killed else 0):
             output = (self.folder / f"{name}.out").read_text(errors="replace")
-            self.wrong.append(f"{name} ended with {code}: {output[-1500:]}")
+            self.wrong.append(f"{name} ended with {code}: {output[-6000:]}")
 
     def drain(self):
         """Deliver what is on disk, as a person would."""
@@ -215,6 +219,7 @@ def main():
     parser.add_argument(
         "--seed", type=int, default=random.randrange(10**6), help="repeat the choices of a run"
     )
+    parser.add_argument("--episodes", nargs="+", choices=EPISODES, default=EPISODES, help="only these")
     parser.add_argument("--keep", action="store_true", help="keep the files")
     options = parser.parse_args()
     print(f"soak: seed {options.seed}, {options.seconds:.0f} s", flush=True)
@@ -223,7 +228,7 @@ def main():
         folder = tempfile.mkdtemp(prefix="subwatch-soak-")
         if not options.keep:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        soak = Soak(options.seconds, options.seed, Path(folder))
+        soak = Soak(options.seconds, options.seed, Path(folder), options.episodes)
         stack.callback(soak.weather.stop)
         soak.run()
         accounts = Accounts(soak)

@@ -97,8 +97,6 @@ class Accounts:
                 self.said[f"{name.rstrip('0123456789')}: {entry['said'][:150]}"] += 1
             elif "finished" in entry:
                 self.finished.add(name)
-            elif entry.get("forked"):
-                self.wrong.append(f"{name}: the forked process ended with {entry['forked']}")
 
     def read_records(self, path):
         """What the jsonlines sink has written."""

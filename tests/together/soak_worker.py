@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import logging
 import os
 import random
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -247,23 +249,29 @@ class Worker:
         time.sleep(60)
 
     def fork(self, end):
-        """Fork in the middle; the child watches children of its own, with the same sinks."""
+        """Fork in the middle, again and again; each process watches children of its own, with the same sinks."""
         threads = self.begin(daemon=False)
-        time.sleep(max(0.0, end - time.monotonic()) / 2)
-        pid = os.fork()
-        if not pid:
-            PAGES.clear()
-            self.lock = threading.Lock()
-            self.busy = 0
-            for _ in range(4):
-                self.call()
-            self.rest()
-            self.close()
-            self.settle_all()
-            os._exit(0)
-        time.sleep(max(0.0, end - time.monotonic()))
-        BOOK.write(forked=os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        codes = []
+        while time.monotonic() < end:
+            time.sleep(0.2)
+            pid = os.fork()
+            if not pid:
+                self.forked()
+            codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
         self.finish(threads)
+        sys.exit(f"forked processes ended with {codes}" if any(codes) else 0)
+
+    def forked(self):
+        faulthandler.dump_traceback_later(20, exit=True)
+        PAGES.clear()
+        self.lock = threading.Lock()
+        self.busy = 0
+        self.call()
+        self.call()
+        self.rest()
+        self.close()
+        self.settle_all()
+        os._exit(0)
 
     def full(self, end):
         """No file may grow for a while, the spool included."""
@@ -287,6 +295,7 @@ class Worker:
 
 
 def main():
+    faulthandler.register(signal.SIGUSR1)
     end = time.monotonic() + SETTINGS["seconds"]
     getattr(Worker(), SETTINGS["mode"])(end)
 
