@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import re
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +26,9 @@ NUMBERS = (
     "max_line_bytes",
 )
 PUSH_PATH = "/loki/api/v1/push"
-# Characters that cannot be in a header, whoever made the credentials.
+# Characters that cannot be in a header, whoever made the credentials; nor can what is not Latin-1.
 _CONTROL = {*map(chr, range(32)), "\x7f"}
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 
 
 def default_spool() -> Path:
@@ -72,7 +75,10 @@ class Options:
 
     def scrub(self, text: str) -> str:
         """Mask every credential in a text that is to be shown."""
-        for secret in (self.password, self.token, *self.headers.values()):
+        basic = (
+            b64encode(f"{self.username}:{self.password or ''}".encode()).decode() if self.username else None
+        )
+        for secret in (self.password, self.token, basic, *self.headers.values()):
             if secret and len(secret) > 2:
                 text = text.replace(secret, "***")
         for proxy in (self.proxies or {}).values():
@@ -112,9 +118,11 @@ class Options:
         if headers is not None and not isinstance(headers, Mapping):
             raise ConfigError(f"loki: headers must be a mapping, not {type(headers).__name__}")
         extra = {str(name): str(value) for name, value in (headers or {}).items()}
-        for what, value in {"tenant": tenant, "token": token, **extra}.items():
-            if value and not _CONTROL.isdisjoint(value):
-                raise ConfigError(f"loki: {what} holds a line break or another control character")
+        _check_headers({"tenant": tenant, "token": token}, extra)
+        verify = others.get("verify", True)
+        if not isinstance(verify, bool) and not (isinstance(verify, (str, os.PathLike)) and str(verify)):
+            # to requests all that is false, "" and None too, means not to verify
+            raise ConfigError("loki: verify is True, or the path of a CA bundle, or False, and nothing else")
         for what in ("verify", "cert"):
             files: Any = others.get(what)
             for file in files if isinstance(files, tuple | list) else (files,):
@@ -145,6 +153,24 @@ class Options:
             if not isinstance(value, (int, float)) or not value > 0:
                 raise ConfigError(f"loki: {name} must be a number greater than 0, not {value!r}")
         return options
+
+
+def _check_headers(known: Mapping[str, str | None], extra: Mapping[str, str]) -> None:
+    """Refuse at once what would be refused at each push.
+
+    Raises:
+        ConfigError: A header has a name or a value that cannot be sent.
+    """
+    for name in extra:
+        if not _HEADER.fullmatch(name):
+            raise ConfigError(f"loki: headers has the name {name!r}, which no header can have")
+    for what, value in {**known, **extra}.items():
+        if value and not (_CONTROL.isdisjoint(value) and value == value.strip()):
+            raise ConfigError(f"loki: {what} holds a line break, another control character, or outer blanks")
+        try:
+            (value or "").encode("latin-1")
+        except UnicodeEncodeError:
+            raise ConfigError(f"loki: {what} holds a character that no header can hold") from None
 
 
 def _push_url(url: str | None) -> tuple[str, tuple[str | None, str | None]]:

@@ -64,7 +64,7 @@ class Emitter(LokiEmitterV1):  # type: ignore[misc]
     def __init__(self, options: Options) -> None:
         auth: Any = None
         if options.username:
-            auth = (options.username, options.password or "")
+            auth = (options.username.encode(), (options.password or "").encode())  # as UTF-8 (RFC 7617)
         elif options.token:
             auth = _Bearer(options.token)
         super().__init__(options.url, None, auth)
@@ -87,6 +87,8 @@ class Emitter(LokiEmitterV1):  # type: ignore[misc]
             # Plain: VictoriaLogs takes a type with a charset for protobuf.
             session.headers["Content-Type"] = "application/json"
             session.headers["Content-Encoding"] = "gzip"
+            # Answers are short: one that is compressed could only be there to fill the memory.
+            session.headers["Accept-Encoding"] = "identity"
             if options.verify is False:  # a warning for each request helps nobody who has said so
                 message = f"Unverified HTTPS request is being made to host '{urlsplit(self.url).hostname}'"
                 warnings.filterwarnings("ignore", re.escape(message))
@@ -128,7 +130,7 @@ class Emitter(LokiEmitterV1):  # type: ignore[misc]
         data = b""
         with contextlib.suppress(urllib3.exceptions.HTTPError, OSError):
             while len(data) < MAX_ANSWER and time.monotonic() < deadline:
-                piece = response.raw.read1(MAX_ANSWER, decode_content=True)
+                piece = response.raw.read1(MAX_ANSWER, decode_content=False)
                 if not piece:
                     break
                 data += piece

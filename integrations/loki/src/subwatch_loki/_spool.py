@@ -8,6 +8,7 @@ counted in the file as well.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import sqlite3
@@ -203,8 +204,11 @@ def _open(path: Path, wait: float) -> sqlite3.Connection:
         # Never an existing one: closing it would end the locks that this process has on it (POSIX).
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
-        with contextlib.suppress(OSError):  # another user's: his business
-            path.chmod(0o600)
+        # another user's, or behind his link: he would read our lines, and send his own with our credentials
+        for found in (path.lstat(), path.stat()):
+            if found.st_uid != os.geteuid():
+                raise PermissionError(errno.EACCES, "it belongs to another user", str(path)) from None
+        path.chmod(0o600)
     return sqlite3.connect(path, timeout=wait, isolation_level=None, check_same_thread=False)
 
 
