@@ -81,8 +81,9 @@ def test_example_of_the_readme(collector, endpoints, readback, tmp_path):
     done = subprocess.run(["sh", "-e", "-c", script], env=env, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, f"{tmp_path}\n")
     if readback is not None:
-        find = lambda items: [item for item in items if collector.plain(item.body) == str(tmp_path)]
-        (log,) = readback.wait("logs", find)
+        (log,) = readback.wait(
+            "logs", lambda items: [item for item in items if collector.plain(item.body) == str(tmp_path)]
+        )
         spans = readback.wait(
             "traces", lambda items: [item for item in items if item.trace_id == log.trace_id]
         )
