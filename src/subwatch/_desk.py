@@ -114,7 +114,8 @@ class Desk:
     def __init__(self, sinks: tuple[Sink, ...], host: str) -> None:
         key = os.urandom(32)
         self._listener = Listener((host, 0), authkey=key, backlog=128)
-        self.address: Address = (self._listener.address, key)
+        place: Any = self._listener.address
+        self.address: Address = (place, key)
         self._sinks = sinks
         self._redact = Redactor().text
         self._context = contextvars.copy_context()

@@ -12,7 +12,7 @@ from subprocess import CompletedProcess  # noqa: TC003 - nothing here is importe
 from typing import IO, Any, Literal, Protocol, Required, TypeAlias, TypedDict, Unpack, overload
 
 from ._options import CallOptions, Options
-from ._popen import Popen
+from ._popen import Popen  # noqa: TC001 - likewise
 
 Path: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes]
 Command: TypeAlias = Path | Sequence[Path]

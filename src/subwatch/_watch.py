@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 
 from . import _default, _plugins
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from ._options import Options
     from ._typing import Command, PopenFunction, RunFunction
     from .processors import Redactor
-    from .sinks import Sink, SinkLike
+    from .sinks import Sink
 
 __all__ = ["Watch", "add_sink", "configure"]
 
