@@ -251,6 +251,36 @@ def test_memory_is_bounded_and_what_gives_way_is_counted(server, local, fault, p
     assert entries[-1][2]["event"] == "exit"
 
 
+def test_memory_is_flat_while_a_child_writes_a_million_lines():
+    code = """
+import resource, subprocess, subwatch, sys
+from subwatch_loki import LokiSink
+sink = LokiSink("http://127.0.0.1:9", flush_timeout=0.3)
+exits = []
+child = "import os\\nfor n in range({}): os.write(2, b'some words of a line, as long as many are, and of no meaning\\\\n' * 1000)"
+def run(thousands):
+    watch = subwatch.Watch(sinks=[sink, Last()])
+    watch.run([sys.executable, "-c", child.format(thousands)], stderr=subprocess.DEVNULL)
+class Last:
+    wants_lines = False
+    def open(self, run): return self
+    def emit(self, record): exits[:] = [record]
+    def close(self, timeout=None): pass
+run(10)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+run(1000)
+grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+end = exits[-1]
+print(grown // 1024, sum(end.lines.values()), end.dropped["loki"])
+sink.close(0.3)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    grown, written, dropped = map(int, done.stdout.split())
+    assert written >= 1_000_000
+    assert 10 * 2**20 / 60 * 1.1 > written - dropped > 0, "the rest is in the queue; the exit record says so"
+    assert grown < 30, "MiB, above the 10 MiB that the queue may hold"
+
+
 # -- the server refuses --------------------------------------------------------------------------------------
 
 
