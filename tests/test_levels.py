@@ -155,6 +155,13 @@ def test_families(program: str, expected: int, text: str) -> None:
     assert expected == level(text, program)
 
 
+def test_empty_lines_and_escape_sequences_count() -> None:
+    assert (
+        levels(["\x1b[31mERROR x", "", "WARNING: y", ""] * 9, default=NONE)
+        == [WARNING, NONE, WARNING, NONE] * 9
+    )
+
+
 @pytest.mark.parametrize("text", ["dEBUG: x", "a=1 level=\u0131nfo x", "a=1 level=\u0130nfo x"])
 def test_no_spelling_is_too_odd(text: str) -> None:
     assert level(text) in (NONE, DEBUG)

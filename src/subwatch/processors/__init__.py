@@ -11,7 +11,7 @@ from subwatch._forks import importing
 from subwatch._lines import split_block
 from subwatch.records import INFO, WARNING
 
-from ._text import join
+from ._text import Batch
 from .levels import levels as detect_levels
 from .levels import strip_syslog
 from .redact import Redactor
@@ -60,9 +60,7 @@ class Pipeline:
         self._program = program
         self._recognizers = recognizers
         self._meaning: _Meaning | None = None
-        # the last texts, and what they were split from or joined to: prefilters look there
-        self._split: tuple[list[str], str] = ([], "")
-        self._joined: tuple[list[str], str] = ([], "")
+        self._last = Batch(())
 
     def transcoder(self) -> Callable[..., bytes] | None:
         """A function that turns chunks of another encoding into UTF-8; None when none is needed."""
@@ -90,7 +88,7 @@ class Pipeline:
             texts = text.split("\n")
             if not texts[-1]:
                 texts.pop()
-            self._split = (texts, text)
+            self._last = Batch(texts, text)
         levels = None
         if "<" in text and any([line[:1] == "<" for line in texts]):  # noqa: C419 - faster than a generator
             texts, levels = self.interpret(texts)
@@ -103,26 +101,26 @@ class Pipeline:
 
     def levels(self, texts: list[str], prefixes: Sequence[int | None] = ()) -> list[int]:
         """Levels of lines, in the numbers of :mod:`logging`; those of syslog prefixes come before words."""
-        meaning, joined = self._meant(), self._join(texts)
+        meaning, batch = self._meant(), self._batch(texts)
         return detect_levels(
             texts,
             default=self._default,
             ceiling=self.ceiling,
             rules=meaning.rules,
             prefixes=prefixes,
-            fields=meaning.structured.fields(texts, joined),
+            fields=meaning.structured.fields(texts, batch),
             family=meaning.family,
-            joined=joined,
+            batch=batch,
             shapes=meaning.shapes,
         )
 
     def progress(self, lines: Lines) -> list[Progress | None] | None:
         """Progress of lines, where a recogniser reads one."""
-        return self._meant().progress(lines, self._join(lines.texts))
+        return self._meant().progress(lines, self._batch(lines.texts))
 
     def fields(self, lines: Lines) -> list[Mapping[str, Any] | None] | None:
         """Structured fields of lines that are JSON or logfmt."""
-        return self._meant().structured.fields(lines.texts, self._join(lines.texts))
+        return self._meant().structured.fields(lines.texts, self._batch(lines.texts))
 
     def failures(self) -> dict[str, BaseException]:
         """What raised among the user's rules and recognisers, by name; they were left out."""
@@ -133,12 +131,11 @@ class Pipeline:
             self._meaning = _Meaning(self._program, self._rules, self._recognizers, self.redactor)
         return self._meaning
 
-    def _join(self, texts: list[str]) -> str:
-        joined, split = self._joined, self._split
-        if joined[0] is not texts:
-            text = "\n" + split[1].removesuffix("\n") if split[0] is texts else join(texts)
-            joined = self._joined = (texts, text)
-        return joined[1]
+    def _batch(self, texts: list[str]) -> Batch:
+        batch = self._last
+        if batch.texts is not texts:
+            batch = self._last = Batch(texts)
+        return batch
 
 
 class _Meaning:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import re
 
-from ._text import join, numbered
+from ._text import Batch, join, numbered
 from ._words import (
     AT_START,
     BARE,
@@ -211,21 +211,21 @@ class Shapes:
         self._learnt = 0
         self.single: int = 0
 
-    def levels(self, texts: Sequence[str], joined: str, default: int, ceiling: int) -> list[int]:
+    def levels(self, batch: Batch, default: int, ceiling: int) -> list[int]:
         """Tell the levels that the words of lines tell.
 
         Args:
-            texts: Lines without their endings and without escape sequences.
-            joined: The same, each with a newline before it.
+            batch: Lines without escape sequences.
             default: Level of lines whose words tell none.
             ceiling: Highest level to tell.
         """
-        levels = _levels(default, ceiling)
+        levels, texts = _levels(default, ceiling), batch.texts
         if len(texts) < _FEW:
             return [levels[told(text)] for text in texts]
         column = [default] * len(texts)
-        if not any(sign in joined for sign in SIGNS):
+        if not any(map(batch.text.__contains__, SIGNS)):
             return column
+        joined = batch.joined
         left: Sequence[int] = range(len(texts))
         known, hits = list(self._known), dict[object, int]()
         for shape in known:

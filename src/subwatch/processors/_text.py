@@ -6,9 +6,9 @@ import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["join", "lines_with", "numbered", "strip_ansi"]
+__all__ = ["Batch", "join", "lines_with", "numbered", "strip_ansi"]
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 
@@ -25,6 +25,42 @@ def join(texts: Iterable[str]) -> str:
     ``(?m)^`` would try every character.
     """
     return "\n" + "\n".join(texts)
+
+
+class Batch:
+    """Lines to be searched all at once.
+
+    Args:
+        texts: The lines, without their endings.
+        text: What they were split from at newlines, if that is what was done.
+
+    Attributes:
+        texts: The lines, without their endings.
+        text: A string with all of them, to ask whether something occurs at all.
+        steady: Whether they surely all end with a newline.
+    """
+
+    __slots__ = ("_joined", "steady", "text", "texts")
+
+    def __init__(self, texts: Sequence[str], text: str | None = None) -> None:
+        self.texts: Sequence[str] = texts
+        self._joined: str | None = join(texts) if text is None else None
+        self.text: str = text or self._joined or ""
+        self.steady: bool = text is not None
+
+    @property
+    def joined(self) -> str:
+        """The lines, each with a newline before it, as `join` makes it."""
+        if self._joined is None:
+            self._joined = "\n" + self.text.removesuffix("\n")
+        return self._joined
+
+    def bare(self) -> Batch:
+        """The lines without escape sequences."""
+        if "\x1b" not in self.text:
+            return self
+        text = strip_ansi(self.joined)[1:]
+        return Batch(text.split("\n"), text + "\n")
 
 
 def lines_with(needle: str, joined: str) -> Iterator[int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from subwatch.records import CRITICAL, DEBUG, ERROR, INFO, WARNING
 
-from ._text import join, strip_ansi
+from ._text import Batch
 from .rules import compile_rules
 from .structured import level_of
 
@@ -37,7 +37,7 @@ def levels(
     prefixes: Sequence[int | None] = (),
     fields: Sequence[Mapping[str, Any] | None] | None = None,
     family: Sequence[Family] = (),
-    joined: str | None = None,
+    batch: Batch | None = None,
     shapes: Shapes | None = None,
 ) -> list[int]:
     """Tell the levels of lines.
@@ -50,7 +50,7 @@ def levels(
         prefixes: What `strip_syslog` found; next.
         fields: What `Structured.fields` found; next.
         family: What `rules_for` the program gave; next.
-        joined: The lines, each with a newline before it, if the caller has that already.
+        batch: The lines again, if the caller has that already.
         shapes: What was learnt from the program's lines before; makes it faster, nothing else.
 
     Returns:
@@ -60,15 +60,12 @@ def levels(
         from ._shapes import Shapes
 
         shapes = Shapes()
-    joined = join(texts) if joined is None else joined
-    if "\x1b" in joined:
-        joined = strip_ansi(joined)
-        texts = joined[1:].split("\n")
+    batch = (batch or Batch(texts)).bare()
 
     # What is written last wins, so the weakest evidence comes first.
-    column = shapes.levels(texts, joined, min(default, ceiling), ceiling)
+    column = shapes.levels(batch, min(default, ceiling), ceiling)
     for relatives in family:
-        for index, level in relatives.find(joined):
+        for index, level in relatives.find(batch.joined):
             column[index] = min(level, ceiling)
     for index, mapping in enumerate(fields or ()):
         if mapping is not None and (told := level_of(mapping)) is not None:
@@ -77,7 +74,7 @@ def levels(
         if prefix is not None:
             column[index] = min(prefix, ceiling)
     for rule in reversed(compile_rules(rules)) if rules else ():
-        for index, level in rule.find(texts):
+        for index, level in rule.find(batch.texts):
             column[index] = min(level, ceiling)
     return column
 

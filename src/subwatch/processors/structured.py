@@ -12,7 +12,7 @@ import re
 
 from subwatch.records import CRITICAL, DEBUG, ERROR, INFO, WARNING
 
-from ._text import join, lines_with, numbered
+from ._text import Batch, lines_with, numbered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,29 +87,30 @@ class Structured:
         self._last: tuple[Sequence[str], list[Mapping[str, Any] | None] | None] = ((), None)
 
     def fields(
-        self, texts: Sequence[str], joined: str | None = None
+        self, texts: Sequence[str], batch: Batch | None = None
     ) -> list[Mapping[str, Any] | None] | None:
         """Read the fields of a batch of lines; asked again for the same list, it answers from memory.
 
         Args:
             texts: Lines without their endings.
-            joined: The lines, each with a newline before it, if the caller has that already.
+            batch: The lines again, if the caller has that already.
 
         Returns:
             One entry a line, None for plain text; None when all of them are.
         """
         if self._last[0] is not texts:
-            self._last = (texts, self._read(texts, join(texts) if joined is None else joined))
+            self._last = (texts, self._read(batch or Batch(texts)))
         return self._last[1]
 
-    def _read(self, texts: Sequence[str], joined: str) -> list[Mapping[str, Any] | None] | None:
+    def _read(self, batch: Batch) -> list[Mapping[str, Any] | None] | None:
+        texts, text = batch.texts, batch.text
         found: dict[int, Mapping[str, Any] | None] = {}
         # A character that a whole batch lacks rules it out for the price of nothing.
-        if "{" in joined and '"' in joined:
-            for index in lines_with('{"', joined):
+        if "{" in text and '"' in text:
+            for index in lines_with('{"', batch.joined):
                 found[index] = self._json(texts[index])
-        if self._logfmt and "=" in joined:
-            for index, _ in numbered(joined, _KEYED.finditer(joined)):
+        if self._logfmt and "=" in text:
+            for index, _ in numbered(batch.joined, _KEYED.finditer(batch.joined)):
                 found[index] = self._pairs(texts[index])
         return [found.get(index) for index in range(len(texts))] if any(found.values()) else None
 

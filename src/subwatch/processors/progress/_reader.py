@@ -6,14 +6,14 @@ import fnmatch
 import functools
 
 from subwatch.errors import ConfigError
-from subwatch.processors._text import join, lines_with, strip_ansi
+from subwatch.processors._text import Batch, lines_with
 from subwatch.records import Progress
 
 from ._base import Recognizer, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from subwatch.records import Lines
 
@@ -53,40 +53,38 @@ class Reader:
         self._states: dict[str, State] = {}
         self.failed: dict[str, BaseException] = {}
 
-    def __call__(self, lines: Lines, joined: str | None = None) -> list[Progress | None] | None:
+    def __call__(self, lines: Lines, batch: Batch | None = None) -> list[Progress | None] | None:
         """Read the progress of each line.
 
         Args:
             lines: A batch of the run; batches must come in order for those recognisers that remember.
-            joined: The texts, each with a newline before it, if the caller has that already.
+            batch: The texts again, if the caller has that already.
 
         Returns:
             One entry a line; None when no line tells any.
         """
-        texts: Sequence[str] = lines.texts
-        joined = join(texts) if joined is None else joined
-        likely = self._likely(joined, lines)
+        batch = batch or Batch(lines.texts)
+        likely = self._likely(batch, lines)
         if not likely:
             return None
-        if "\x1b" in joined:
-            joined = strip_ansi(joined)
-            texts = joined[1:].split("\n")
+        batch = batch.bare()
         column: list[Progress | None] = [None] * len(lines)
         for recognizer in likely:
             state = self._states.get(recognizer.name)
             if state is None:
                 state = self._states[recognizer.name] = State(lines.run)
             try:
-                self._ask(recognizer, state, texts, joined, column)
+                self._ask(recognizer, state, batch, column)
             except Exception as error:  # noqa: BLE001 - whatever it raises, the others go on
                 self.failed[recognizer.name] = error
                 self._order = [other for other in self._order if other is not recognizer]
                 self._closer = {}
         return column if any(column) else None
 
-    def _likely(self, joined: str, lines: Lines) -> list[Recognizer]:
+    def _likely(self, batch: Batch, lines: Lines) -> list[Recognizer]:
         """The recognisers whose needles the batch has; the first needles are shared and tell most of it."""
-        present = tuple([needle in joined for needle in self._first])
+        text = batch.text
+        present = tuple([needle in text for needle in self._first])
         closer = self._closer.get(present)
         if closer is None:
             absent = {needle for needle, here in zip(self._first, present, strict=True) if not here}
@@ -98,15 +96,14 @@ class Reader:
             if len(self._closer) < _MOST:
                 self._closer[present] = closer
         every, steady = closer
-        pairs = every if len(every) == len(steady) or "\r" in lines.endings else steady
-        return [r for r, needles in pairs if not needles or all(map(joined.__contains__, needles))]
+        if len(every) > len(steady) and (batch.steady or "\r" not in lines.endings):
+            every = steady
+        return [r for r, needles in every if not needles or all(map(text.__contains__, needles))]
 
     @staticmethod
-    def _ask(
-        recognizer: Recognizer, state: State, texts: Sequence[str], joined: str, column: list[Progress | None]
-    ) -> None:
-        needles = recognizer.needles
-        for index in lines_with(needles[-1], joined) if needles else range(len(texts)):
+    def _ask(recognizer: Recognizer, state: State, batch: Batch, column: list[Progress | None]) -> None:
+        needles, texts = recognizer.needles, batch.texts
+        for index in lines_with(needles[-1], batch.joined) if needles else range(len(texts)):
             text = texts[index]
             if column[index] is None and len(text) <= _LONGEST and all(needle in text for needle in needles):
                 found = recognizer.match(text, state)
