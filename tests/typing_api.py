@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import IO, Any, assert_type
@@ -14,6 +16,7 @@ from typing import IO, Any, assert_type
 import subwatch
 from subwatch import aio
 from subwatch.records import Exit, Line, Start
+from subwatch.sinks import Background, Sink
 
 
 def results(decide: bool) -> None:
@@ -113,3 +116,68 @@ async def on_a_loop(decide: bool) -> None:
     await aio.create_subprocess_exec("true", text=True)  # type: ignore[arg-type]
     await aio.create_subprocess_exec("true", tre=True)  # type: ignore[call-arg]
     await aio.create_subprocess_shell("true", shell=False)  # type: ignore[arg-type]
+    assert_type(await aio.run(["true"], encoding="utf-8"), CompletedProcess[str])
+    assert_type(await aio.run(["true"], errors="replace"), CompletedProcess[str])
+    assert_type(await aio.run(["true"], universal_newlines=True), CompletedProcess[str])
+
+
+def mixed_up() -> None:
+    subwatch.run(["true"], input=3)  # type: ignore[call-overload]
+    subwatch.Popen(["true"], text=True, input="x")  # type: ignore[call-overload]
+    subwatch.Watch(watch=subwatch.Watch())  # type: ignore[call-arg]
+
+
+def records(line: Line, exit: Exit, lines: subwatch.Lines) -> None:
+    assert_type(line.text, str)
+    assert_type(line.level, int)
+    assert_type(line.progress, subwatch.Progress | None)
+    assert_type(line.fields, Mapping[str, Any] | None)
+    assert_type([each for each in lines], list[Line])
+    assert_type(lines.texts, list[str])
+    assert_type(lines.flags, list[int])
+    assert_type(exit.returncode, int | None)
+    assert_type(exit.usage, subwatch.Usage | None)
+    assert_type(exit.tail, Sequence[Line])
+    assert_type(exit.run.tail(), Sequence[Line])
+    assert_type(exit.run.tail(3), Sequence[Line])
+
+
+class OwnStream:
+    def emit(self, records: Start | subwatch.Lines | Exit, /) -> None: ...
+    def close(self) -> None: ...
+
+
+class OwnSink:
+    """The least that a sink is."""
+
+    def open(self, run: subwatch.Run, /) -> OwnStream:
+        return OwnStream()
+
+    def close(self, timeout: float, /) -> int | None:
+        return None
+
+
+def own_sinks() -> None:
+    sink: Sink = OwnSink()
+    wrapped: Sink = Background(OwnSink(), capacity=1000, policy="block", patience=1.0)
+    subwatch.run(["true"], sinks=[sink, wrapped, OwnSink(), print])
+    subwatch.add_sink(OwnSink())
+    subwatch.add_sink("logging")  # type: ignore[arg-type]
+    Background(OwnSink(), policy="spill")  # type: ignore[arg-type]
+
+
+def observed(watch: subwatch.Watch) -> None:
+    seen = watch.observe(["true"], streams=["stderr"], env={"A": "b"}, tags={"c": "d"})
+    assert_type(seen, subwatch.Observation)
+    assert_type(seen.env, Mapping[str, str] | None)
+    seen.started(1)
+    seen.data("stderr", b"hello\n")
+    seen.exited(0)
+
+
+def mapped(watch: subwatch.Watch, executor: Executor) -> None:
+    for result in watch.map(
+        [["true"], {"args": "exit 3", "shell": True}], executor=executor, records="caller"
+    ):
+        assert_type(result, subwatch.MapResult)
+    watch.map([["true"]], records="nobody")  # type: ignore[arg-type]

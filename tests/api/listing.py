@@ -7,6 +7,7 @@ same on every Python, and nothing needs to be installed.
 from __future__ import annotations
 
 import ast
+import copy
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -126,12 +127,13 @@ def _describe(module, name, keywords):
     if isinstance(nodes[0], ast.expr):
         value = ast.unparse(nodes[0])
         return [f"{name} = {value}" if len(value) <= 100 else name]
-    return [line for node in _visible(nodes) for line in _function(home, node, "", keywords)]
+    nodes = [(home, node) for node in nodes]
+    return [line for home, node in _visible(nodes) for line in _function(home, node, "", keywords)]
 
 
 def _visible(nodes):
     """Of an overloaded function the overloads, else the function."""
-    overloads = [node for node in nodes if "overload" in map(ast.unparse, node.decorator_list)]
+    overloads = [(home, node) for home, node in nodes if "overload" in map(ast.unparse, node.decorator_list)]
     return overloads or nodes
 
 
@@ -177,8 +179,7 @@ def _members(home, node, keywords):
     _collect(home, node, attributes, methods)
     lines = [f"    {name}{kind}" for name, kind in sorted(attributes.items())]
     for name in sorted(methods, key=lambda name: (name != "__init__", name)):
-        where, nodes = methods[name]
-        for method in _visible(nodes):
+        for where, method in _visible(methods[name]):
             marks = list(map(ast.unparse, method.decorator_list))
             if "property" in marks:
                 lines.append(
@@ -200,6 +201,9 @@ def _collect(home, node, attributes, methods):
     for item in _toplevel(node.body):
         if isinstance(item, ast.AnnAssign) and not item.target.id.startswith("_"):
             kind = ast.unparse(item.annotation)
+            if calls := list(_calls(home, kind, item.target.id)):  # typed as what is called
+                own[item.target.id] = calls
+                continue
             attributes[item.target.id] = (
                 f": {kind} = {ast.unparse(item.value)}" if item.value else f": {kind}"
             )
@@ -211,8 +215,19 @@ def _collect(home, node, attributes, methods):
             if item.name == "__init__":
                 _instance_attributes(item, attributes)
             if not item.name.startswith("_") or (item.name.startswith("__") and item.name not in _OBJECT):
-                own.setdefault(item.name, []).append(item)
-    methods.update({name: (home, nodes) for name, nodes in own.items()})
+                own.setdefault(item.name, []).append((home, item))
+    methods.update(own)
+
+
+def _calls(home, kind, name):
+    """The overloads of a protocol that is called, as functions of a name."""
+    found = home.find(kind) if kind.isidentifier() else None
+    if found is not None and isinstance(found[1][0], ast.ClassDef):
+        for node in found[1][0].body:
+            if isinstance(node, ast.FunctionDef) and node.name == "__call__":
+                node = copy.copy(node)
+                node.name = name
+                yield found[0], node
 
 
 # What every object has, and what is how a promise is kept rather than the promise.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import threading
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-import logging_loki  # type: ignore[import-untyped]
 from logging_loki.emitter import LokiEmitterV1  # type: ignore[import-untyped]
 
 from subwatch_loki._labels import metadata
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     Origin: TypeAlias = "tuple[str, str, str, int, str | None, int | None, str | None]"
     Entry: TypeAlias = "tuple[int, str, Origin, dict[Any, Any] | None]"  # time, text, origin, tags
 
+    class Base(logging.Handler):
+        """What there is to know of python-logging-loki's handler, which has no types."""
+
+        emitter: Any
+
+        def __init__(self, url: str, *, version: str) -> None: ...
+else:
+    from logging_loki import LokiHandler as Base
+
 __all__ = ["LokiHandler"]
 
 # Bytes of records that the queue takes as one, and what a record costs besides its text.
@@ -38,6 +47,7 @@ class _Records:
     """
 
     def __init__(self, size: int) -> None:
+        self.pid = os.getpid()
         self.size = size
         self._left = size
         self._entries: list[Entry] = []
@@ -123,13 +133,14 @@ class _QueueEmitter(LokiEmitterV1):  # type: ignore[misc]
         if "otelTraceID" in values:  # of OpenTelemetry's instrumentation of logging
             tags = {"trace_id": values["otelTraceID"], "span_id": values.get("otelSpanID"), **(tags or {})}
         entry = (int(record.created * 1e9), line, origin, tags)
-        if not self._records.add(entry):
+        # In a forked process the batch is the parent's, and nobody has it queued.
+        if self._records.pid != os.getpid() or not self._records.add(entry):
             self._records = _Records(self.size)
             self._records.add(entry)
             self.stream.emit(self._records)
 
 
-class LokiHandler(logging_loki.LokiHandler):  # type: ignore[misc]
+class LokiHandler(Base):
     """A drop-in for the handler of python-logging-loki that does not block, recurse or lose silently.
 
     Records are formatted in the caller's thread, and batched, compressed and sent by threads of the handler.
@@ -149,7 +160,7 @@ class LokiHandler(logging_loki.LokiHandler):  # type: ignore[misc]
         subwatch.errors.ConfigError: An option cannot work.
     """
 
-    emitters = {"1": _QueueEmitter}  # noqa: RUF012 - as in the base class
+    emitters: ClassVar[dict[str, type]] = {"1": _QueueEmitter}
 
     def __init__(
         self,

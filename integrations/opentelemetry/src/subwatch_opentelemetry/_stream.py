@@ -48,7 +48,7 @@ class Stream:
 
     def __init__(self, env: Mapping[str, str | None]) -> None:
         self.env = env
-        self.spawning = True
+        self.spawning: bool = True
 
     @property
     def wants_lines(self) -> bool:
