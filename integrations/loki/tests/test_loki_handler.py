@@ -153,3 +153,27 @@ def test_a_bad_record_is_reported_and_the_connection_kept(local, server, logger,
     handler.flush()
     assert [line for _, line, _, _ in local.entries(count=2)] == ["good", "good again"]
     assert "--- Logging error ---" in capsys.readouterr().err
+
+
+def test_after_a_fork_parent_and_child_both_deliver(local, server):
+    code = f"""
+import logging, os
+from subwatch_loki import LokiHandler
+handler = LokiHandler({server.url!r}, {{"test": {local.label!r}}}, batch_seconds=60)
+log = logging.getLogger("app")
+log.addHandler(handler)
+for n in range(50):
+    log.warning("before %d", n)
+pid = os.fork()
+who = "parent" if pid else "child"
+for n in range(50):
+    log.warning("%s %d", who, n)
+handler.close()
+if not pid:
+    os._exit(handler.dropped)
+assert os.waitpid(pid, 0)[1] == handler.dropped == 0
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=30)
+    lines = [line for _, line, _, _ in local.entries(count=150)]
+    assert sorted(lines) == sorted(f"{who} {n}" for who in ("before", "child", "parent") for n in range(50))
+    assert server.store.sent_twice == 0
