@@ -27,6 +27,8 @@ LOG = ["log", "1000000"]
 ROWS = [
     ("captured, a sink reads all texts", "cpu", "run_texts", "std_capture", MILLION, MILLION, 1.6, 1.3),
     ("the same, lines with time, program and level", "cpu", "run_texts", "std_capture", LOG, LOG, 1.6, 1.3),
+    ("levels, progress and fields read, too", "cpu", "run_meaning", "run_texts", MILLION, MILLION, 1.35, 1.2),
+    ("the same, lines with time, program and level", "cpu", "run_meaning", "run_texts", LOG, LOG, 1.35, 1.2),
     ("captured, nobody reads (no sink)", "cpu", "run_nobody", "std_capture", MILLION, MILLION, 0.9, 0.51),
     ("captured, logging level off", "cpu", "run_logging_off", "std_capture", MILLION, MILLION, 0.9, 0.51),
     ("peak memory of a capture", "rss", "run_texts", "std_capture", MILLION, MILLION, 0.7, 0.57),

@@ -79,6 +79,8 @@ class Reader:
                 self.failed[recognizer.name] = error
                 self._order = [other for other in self._order if other is not recognizer]
                 self._closer = {}
+            if None not in column:
+                break
         return column if any(column) else None
 
     def _likely(self, batch: Batch, lines: Lines) -> list[Recognizer]:
