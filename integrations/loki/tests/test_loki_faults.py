@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import subprocess
@@ -215,6 +216,30 @@ def test_a_hanging_server_holds_nobody_up(server, local, fault):
     assert account.close_seconds < 2
     assert account.dropped == account.left == LINES + 2
     account.check(0)
+
+
+def test_an_event_loop_goes_on_while_the_server_hangs_and_memory_is_full(server, local, fault):
+    server.always = fault(hang="before")
+    sink = LokiSink(**{**local.options, **FAST, "timeout": 3}, capacity=100_000)
+    gaps = []
+
+    async def beat():
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.01)
+            gaps.append(time.monotonic() - before)
+
+    async def main():
+        heart = asyncio.create_task(beat())
+        code = "import os, time\nfor n in range(20): os.write(2, b'some words\\n' * 5000); time.sleep(0.05)"
+        done = await subwatch.aio.run([sys.executable, "-c", code], sinks=[sink], stderr=subprocess.DEVNULL)
+        heart.cancel()
+        return done
+
+    assert asyncio.run(main()).returncode == 0
+    assert sink.close(0.2) > 0
+    assert len(gaps) > 50
+    assert max(gaps) < 0.9, "a synchronous caller would be held for a second"
 
 
 def test_an_answer_that_never_ends_is_an_answer(server, local, fault):
