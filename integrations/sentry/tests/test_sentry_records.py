@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import tracemalloc
+import weakref
 
 import pytest
 import sentry_sdk
@@ -15,6 +16,10 @@ import sentry_sdk
 from subwatch.errors import ConfigError
 from subwatch.records import CONTINUED, PARTIAL, TRUNCATED
 from subwatch_sentry import SentrySink
+
+
+class Upload:
+    """Something large."""
 
 
 def failure(child, **kwargs):
@@ -632,6 +637,25 @@ def test_wrong_options(clean_sdk, options, says):
     with pytest.raises(ConfigError) as caught:
         SentrySink(**options)
     assert says in str(caught.value)
+
+
+def test_requests_that_are_over_are_forgotten(sentry, child):
+    """What the scopes of a thousand requests hold does not stay for the sake of the children that they ran."""
+    sentry(traces_sample_rate=1.0)
+    held = []
+    for number in range(300):
+        with (
+            sentry_sdk.isolation_scope() as scope,
+            sentry_sdk.start_transaction(name="request") as transaction,
+        ):
+            scope.set_extra("upload", upload := Upload())
+            transaction.set_data("upload", upload)
+            held.append(weakref.ref(upload))
+            child(SentrySink(), raises=bool(number % 2)).start().says("x").exit(number % 2)
+    del scope, transaction, upload
+    gc.collect()
+
+    assert sum(reference() is not None for reference in held) <= 128
 
 
 def test_nothing_is_kept_of_the_output(sentry, child):

@@ -172,10 +172,11 @@ def test_command_line_tool(bugsink, by):
     project, dsn = bugsink.project(f"tool-{by}")
     secret = "-".join(["s3cr3t", "Zz9", "42"])
     child = ["/bin/sh", "-c", "echo error: disk full >&2; exit 3", f"--password={secret}"]
+    patient = ["--flush-timeout", "20"]  # the machine may be busy
     if by == "option":
-        done = tool("--sink", f"sentry:dsn={dsn}", "--", *child)
+        done = tool(*patient, "--sink", f"sentry:dsn={dsn}", "--", *child)
     else:
-        done = tool("--sink", "sentry", "--", *child, SENTRY_DSN=dsn, SENTRY_ENVIRONMENT="night")
+        done = tool(*patient, "--sink", "sentry", "--", *child, SENTRY_DSN=dsn, SENTRY_ENVIRONMENT="night")
 
     assert (done.returncode, done.stderr) == (3, "error: disk full\n")
     (event,) = bugsink.wait(project)
@@ -188,8 +189,9 @@ def test_command_line_tool_sends_whole_envelopes(spotlight):
     """Attachment, check-ins and logs leave the tool as well before it ends; so does a command that is not there."""
     spotlight.clear()
     child = ["/bin/sh", "-c", "echo copying >&2; exit 3"]
-    tool("--sink", "sentry:monitor=nightly,logs=true", "--", *child, SENTRY_DSN=spotlight.dsn)
-    done = tool("--sink", "sentry", "--", "/no/such/program", SENTRY_DSN=spotlight.dsn)
+    patient = ["--flush-timeout", "20"]
+    tool(*patient, "--sink", "sentry:monitor=nightly,logs=true", "--", *child, SENTRY_DSN=spotlight.dsn)
+    done = tool(*patient, "--sink", "sentry", "--", "/no/such/program", SENTRY_DSN=spotlight.dsn)
 
     assert done.returncode == 127
     items = spotlight.wait({"event", "attachment", "log", "check_in"})
@@ -232,7 +234,8 @@ def test_command_line_tool_and_a_server_that_hangs(silent_server):
 
 def test_command_line_tool_and_a_server_that_refuses():
     """The loss is said, and why."""
-    done = tool("--sink", "sentry", "--", "/bin/sh", "-c", "exit 3", SENTRY_DSN="http://key@127.0.0.1:9/1")
+    child = ["--", "/bin/sh", "-c", "exit 3"]
+    done = tool("--flush-timeout", "20", "--sink", "sentry", *child, SENTRY_DSN="http://key@127.0.0.1:9/1")
 
     assert done.returncode == 3
     assert "network_error" in done.stderr

@@ -11,6 +11,7 @@ tasks that share a scope would read each other's. They are added to an event whe
 from __future__ import annotations
 
 import os
+from collections import deque
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +31,14 @@ __all__ = ["HINT", "find", "remember"]
 
 #: Key in the hint of an event that the sink itself captures; also for the user's ``before_send``.
 HINT = "subwatch_exit"
-_LIMIT = 256  # children remembered at least, of those that have ended
+# Of children that have ended so many are remembered: the last, for any event, and besides them failed ones,
+# whose exceptions may be captured late.
+_LAST, _FAILED = 128, 256
 
 # By run id. Each access is one atomic operation, so there is no lock.
 _children: dict[str, SentryStream] = {}
+_ended: deque[SentryStream] = deque()
+_failed: deque[SentryStream] = deque()
 _here: ContextVar[tuple[str, ...]] = ContextVar("subwatch_sentry_runs", default=())
 
 
@@ -41,10 +46,21 @@ def remember(child: SentryStream) -> None:
     """Remember a child and that it was started in this context."""
     _here.set((*_here.get()[-31:], child.run.id))
     _children[child.run.id] = child
-    if len(_children) >= 2 * _LIMIT:
-        for key, other in list(_children.items())[:-_LIMIT]:
-            if other.ended:
-                _children.pop(key, None)
+
+
+def ended(child: SentryStream) -> None:
+    """Take note that a child has ended, and forget those that ended long before."""
+    _ended.append(child)
+    if len(_ended) <= _LAST:
+        return
+    older = _ended.popleft()
+    older.isolation = None  # it holds all that a request or task has gathered
+    if older.failed:
+        _failed.append(older)
+        if len(_failed) <= _FAILED:
+            return
+        older = _failed.popleft()
+    _children.pop(older.run.id, None)
 
 
 def find(run_id: str) -> SentryStream | None:
@@ -55,7 +71,7 @@ def find(run_id: str) -> SentryStream | None:
 def _forked() -> None:
     """In a forked child: what runs is the parent's; a lock before its last lines may never be released here."""
     for key, child in list(_children.items()):
-        if not child.ended:
+        if child.running:
             del _children[key]
 
 

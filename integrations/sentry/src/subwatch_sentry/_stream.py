@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from sentry_sdk.attachments import Attachment
     from sentry_sdk.client import BaseClient
+    from sentry_sdk.scope import Scope
 
     from subwatch.records import Run
 
@@ -41,11 +42,12 @@ class SentryStream:
         self.sink = sink
         self.run = run
         self.dropped = 0
-        self.ended = False
+        self.running = True  # until its streams are closed
+        self.failed = False
         self.sent = False  # the failure is in Sentry: an exception that it raised is not to be sent again
         self.attachments: list[Attachment] = []
-        self.isolation = sentry_sdk.get_isolation_scope()
-        self._current = sentry_sdk.get_current_scope()
+        self.isolation: Scope | None = sentry_sdk.get_isolation_scope()
+        self._own: Any = (self.isolation, current := sentry_sdk.get_current_scope())
         self._client = client
         self.wants_lines = sink.logs  # the last lines are asked of the core, which costs nothing per line
         self._trail = Trail(run, sink.breadcrumbs)
@@ -54,15 +56,13 @@ class SentryStream:
         self._start_ns = 0
         self._check_in: str | None = None
         self._logged = 0
-        self._span = start_span(run, client, self._current) if sink.spans else None
-        self.env = dict(propagation(client, self._current, self._span)) if sink.propagate else {}
+        self._span = start_span(run, client, current) if sink.spans else None
+        self.env = dict(propagation(client, current, self._span)) if sink.propagate else {}
         if trace := self.env.get("SENTRY_TRACE"):
             trace_id, span_id = trace.split("-")[:2]
             run.fields.setdefault("trace_id", trace_id)
             run.fields.setdefault("span_id", span_id)
-        self._speak = (
-            Quiet.begin(self._current) if client.get_integration("stdlib") is not None else lambda: None
-        )
+        self._speak = Quiet.begin(current) if client.get_integration("stdlib") is not None else _nothing
 
     def emit(self, records: Start | Lines | Exit) -> None:
         """Take a batch."""
@@ -79,9 +79,10 @@ class SentryStream:
         self._speak()
         self.crumbs(self._client.options, with_command=False)
         self._trail.close()
-        self._span = None
-        self.ended = True
-        self._current = self.isolation  # the other one may hold a transaction with all of its spans
+        self.running = False
+        self._span = self._own = None  # they may hold a transaction with all of its spans
+        self._speak = _nothing
+        _registry.ended(self)
 
     # -- records --------------------------------------------------------------------------------------
 
@@ -98,7 +99,7 @@ class SentryStream:
         self._speak()
         self._end = {"exit_code": exit.returncode, "outcome": exit.outcome, "duration": exit.duration}
         self._start_ns = self._start_ns or exit.start_ns
-        failed = exit.failed and exit.returncode not in self.sink.allowed_exit_codes
+        self.failed = failed = exit.failed and exit.returncode not in self.sink.allowed_exit_codes
         if self._span is not None:
             self._span.finish(exit, failed=failed)
         if self.sink.monitor is not None and exit.reason not in ("left_running", "unknown"):
@@ -186,5 +187,10 @@ class SentryStream:
     @contextmanager
     def _scopes(self) -> Iterator[None]:
         """The caller's scopes, whatever thread this is."""
-        with use_isolation_scope(self.isolation), use_scope(self._current):
+        isolation, current = self._own
+        with use_isolation_scope(isolation), use_scope(current):
             yield
+
+
+def _nothing() -> None:
+    pass
