@@ -139,12 +139,12 @@ def test_progress_is_thinned_and_counted(memory, Child, follow, progress, expect
 
 def test_updates_that_no_recogniser_reads_are_thinned_too(memory, Child, follow):
     child = Child()
-    batch = child.lines(*(f"step {n}" for n in range(10)), "end")
-    batch._endings = ["\r"] * 10 + ["\n"]
+    batch = child.lines(*(f"step {n}" for n in range(10)), "warn: hot", "step 10", "end")
+    batch._endings = ["\r"] * 12 + ["\n"]
     follow(memory.sink(), child, child.start(), batch, child.exit())
 
-    assert [record.body for record in memory.logs] == ["step 0", "end", "step 9"]
-    assert memory.span.attributes["subwatch.lines.thinned"] == 8
+    assert [record.body for record in memory.logs] == ["step 0", "warn: hot", "end", "step 10"]
+    assert memory.span.attributes["subwatch.lines.thinned"] == 9
 
 
 def test_real_progress(memory):
@@ -152,6 +152,29 @@ def test_real_progress(memory):
     subwatch.run(["sh", "-c", script], sinks=[memory.sink()], stderr=subprocess.DEVNULL)
 
     assert [record.body for record in memory.logs] == ["10%", "ready", "90%"]
+
+
+@pytest.mark.parametrize("lines", ["events", "none"])
+def test_no_line_is_made_for_the_tail_alone(memory, lines):
+    exits = []
+
+    class Ends:
+        wants_lines = False
+
+        def open(self, run):
+            return self
+
+        def emit(self, records):
+            exits.extend(record for record in records if isinstance(record, subwatch.Exit))
+
+        def close(self, timeout=0):
+            return None
+
+    sinks = [memory.sink(lines=lines), Ends()]
+    subwatch.run(["sh", "-c", "seq 1000 >&2; exit 1"], sinks=sinks, stderr=subprocess.DEVNULL)
+    assert sum(exits[0].lines.values()) == 0
+    assert memory.span.attributes["subwatch.tail"] == tuple(map(str, range(981, 1001)))
+    assert len(memory.span.events) == (20 if lines == "events" else 0)
 
 
 def test_more_last_lines_than_the_exit_record_has(memory):

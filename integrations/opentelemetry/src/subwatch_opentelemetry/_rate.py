@@ -56,7 +56,8 @@ class RateLimit:
 class Updates:
     """Of the progress updates of one run the first and the last of each phase, and a few between them.
 
-    Updates are lines whose progress a recogniser reads, and lines that end with a lone carriage return.
+    Updates are lines whose progress a recogniser reads, and lines that end with a lone carriage return, but none
+    from WARNING on.
 
     Args:
         every: Seconds from one to the next; True lets all of them through, False none.
@@ -85,8 +86,9 @@ class Updates:
         return [(batch, sorted(indexes)) for batch, indexes in picked.values()]
 
     def _thin(self, lines: Lines) -> Iterator[Place]:
-        for index, (progress, ending) in enumerate(zip(lines.progress, lines.endings, strict=True)):
-            if progress is None and ending != "\r":
+        columns = zip(lines.progress, lines.endings, lines.levels, strict=True)
+        for index, (progress, ending, level) in enumerate(columns):
+            if (progress is None and ending != "\r") or level >= WARNING:
                 yield lines, index
             elif self._thinners:
                 thinner = self._thinners[progress is None]
