@@ -8,7 +8,8 @@ Sentry, Grafana Loki, OpenTelemetry and a rich terminal display by distributions
 from __future__ import annotations
 
 from ._plugins import sink
-from ._popen import Popen, run
+from ._popen import Popen
+from ._run import run
 from ._watch import Watch, add_sink, configure
 from .errors import ConfigError, SinkLoadError, SinkNotFound, SubwatchError
 from .records import Caller, Exit, Line, Lines, Progress, Run, Start, Usage

@@ -52,6 +52,12 @@ class _Stream:
         self.skipped = False  # nobody wants its lines
         self.unread: Unread | None = None  # the last of what nobody wanted
 
+    def take(self, data: bytes, time_ns: int) -> bytes:
+        """Count what was read; return it as UTF-8."""
+        self.bytes += len(data)
+        self.since = time_ns
+        return data if self.transcode is None else self.transcode(data)
+
 
 class Session:
     """Turns what the drivers read of one child into its records.
@@ -92,10 +98,7 @@ class Session:
     def feed(self, name: str, data: bytes, time_ns: int) -> Sequence[Lines]:
         """Take bytes that were read from a stream; return the batches of lines that are whole now."""
         stream = self._streams[name]
-        stream.bytes += len(data)
-        stream.since = time_ns
-        if stream.transcode is not None:
-            data = stream.transcode(data)
+        data = stream.take(data, time_ns)
         if stream.skipped:
             if stream.unread is not None:
                 data = self._remember(stream) + data
@@ -116,10 +119,7 @@ class Session:
     def skip(self, name: str, data: bytes, time_ns: int) -> Sequence[Lines]:
         """As `feed`, where nobody wants lines: bytes are counted, the last are kept for the tail."""
         stream = self._streams[name]
-        stream.bytes += len(data)
-        stream.since = time_ns
-        if stream.transcode is not None:
-            data = stream.transcode(data)
+        data = stream.take(data, time_ns)
         if stream.unread is None:
             self._settle()
             stream.unread = Unread()

@@ -76,7 +76,7 @@ class Watch:
         @forgets
         def run(self, *popenargs: Any, **kwargs: Any) -> Any:
             """As `subwatch.run`, with the options of this watch."""
-            from ._popen import run
+            from ._run import run
 
             return run(*popenargs, watch=self, **kwargs)
 

@@ -7,17 +7,16 @@ loop. A loop without ``add_reader`` and a platform without pidfd are served by t
 from __future__ import annotations
 
 import asyncio
-import time
 from asyncio.subprocess import Process as _Process
 from asyncio.subprocess import SubprocessStreamProtocol
 
-from ._captured import Captured, feed_or_kill
+from ._captured import Captured
 from ._control import Backlog
 from ._default import default_watch
 from ._loop import Running
 from ._options import split
 from ._outcome import outcome
-from ._popen import prelude
+from ._run import begin
 from ._spawn import Child, by_name
 from ._transport import Transport
 from ._veil import forgets_async
@@ -90,14 +89,8 @@ async def run(
     Raises:
         asyncio.CancelledError: The task was cancelled; the child has ended.
     """
-    prelude(kwargs, input, capture_output)
-    options = split(kwargs)
-    keywords = by_name(popenargs, kwargs)
-    deadline = None if timeout is None else time.monotonic() + timeout
-    monitor, ending = (watch or default_watch())._prepare(options, keywords, raises=check)
-    child = Child(keywords, monitor, direct=True)
-    ending.deadline = deadline
-    feed, wrong = feed_or_kill(child, input)
+    begun = begin(popenargs, kwargs, input, capture_output, timeout, check, watch)
+    child, monitor, ending, feed, wrong = begun
     running = Running(child, monitor, ending, feed)
     captured = Captured(child, running.drive)
     running.drive.start()
