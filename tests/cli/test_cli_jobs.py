@@ -116,8 +116,8 @@ def test_reading_in_the_background_stops(shell, wrapper):
 
 
 def test_ctrl_c_ends_a_loop_of_the_shell(shell, wrapper):
-    shell.send(f"while :; do {wrapper} sleep 5; done; echo after\n")
-    shell.read(0.7)
+    shell.send(f"while :; do {wrapper} sh -c 'echo begun >&2; exec sleep 60'; done; echo after\n")
+    shell.wait_for("\nbegun")
     shell.send("\x03")
     shell.wait_for("^C")
     settle(shell)
@@ -145,8 +145,8 @@ def test_a_command_that_ignores_ctrl_z(shell, wrapper):
 
 
 def test_a_pipeline_is_one_job(shell, wrapper):
-    shell.send(f"{wrapper} sh -c 'while :; do sleep 0.1; done' | cat\n")
-    shell.read(0.7)
+    shell.send(f"{wrapper} sh -c 'echo begun >&2; while :; do sleep 0.1; done' | cat\n")
+    shell.wait_for("\nbegun")
     shell.send("\x1a")
     shell.wait_for("Stopped")
     shell.send("kill %1; fg\n")
@@ -155,17 +155,18 @@ def test_a_pipeline_is_one_job(shell, wrapper):
 
 
 def test_ctrl_backslash(shell, wrapper):
-    shell.send(f"ulimit -c 0; {wrapper} sleep 5\n")
-    shell.read(0.7)
+    shell.send(f"ulimit -c 0; {wrapper} sh -c 'echo begun >&2; exec sleep 60'\n")
+    shell.wait_for("\nbegun")
     shell.send("\x1c")
     shell.wait_for("^\\")
     shell.send("echo status $?\n")
     shell.wait_for("status 131")
 
 
-def test_stopped_from_outside_and_continued(shell, wrapper):
+def test_stopped_from_outside_and_continued(shell, wrapper, tmp_path):
+    log = tmp_path / "log"
     shell.send(f"{wrapper} {TICK} 2> log &\n")
-    shell.read(0.7)
+    shell.wait_for(lambda: log.exists() and "tick1" in log.read_text())
     shell.send("kill -TSTP %1\n")
     assert becomes(shell, "Stopped")
     shell.send("kill -CONT %1\n")

@@ -275,7 +275,7 @@ def test_a_dead_backend_costs_the_flush_timeout_at_most(cli, plugin):
     took = time.monotonic() - begun
     assert done.returncode == 5
     assert done.stderr == "said\nsubwatch: 3 records did not reach dead\n"
-    assert 1 <= took < 3
+    assert 1 <= took < 10
 
 
 def test_a_dead_backend_does_not_delay_the_start(start, plugin):

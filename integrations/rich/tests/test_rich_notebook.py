@@ -23,7 +23,7 @@ NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
 print("RESULT", json.dumps([cell.outputs for cell in notebook.cells]))
 """
 SETUP = "import asyncio, subwatch; subwatch.configure(sinks=['rich'])"
-RUN = "subwatch.run(['sh', '-c', 'echo one >&2; sleep 0.3; echo warning: two >&2']).returncode"
+RUN = "subwatch.run(['sh', '-c', 'echo one >&2; sleep 2; echo warning: two >&2']).returncode"
 FAIL = "subwatch.run(['sh', '-c', 'echo why >&2; exit 3']).returncode"
 MANY = "runs = [subwatch.aio.run(['sh', '-c', f'echo number {n} >&2']) for n in range(2)]\n"
 MANY += "[done.returncode for done in await asyncio.gather(*runs)]"
