@@ -71,11 +71,11 @@ def test_metadata_is_what_loki_takes(pairs):
 @settings(deadline=None)
 @given(
     st.lists(TEXT, min_size=1, max_size=30),
-    st.integers(0, 2**62),
+    st.integers(10**18, 2**62),
     st.integers(1, 10**6),
     st.integers(1, 50),
 )
-@example(["a"] * 30, 995, 995, 7)
+@example(["a"] * 30, 10**18 + 995, 995, 7)
 def test_lines_are_the_lines(texts, time_ns, number, most):
     values, lines = [], 0
     for text, count in consecutive(time_ns, number, escape(texts), ['","name":"value"}]'] * len(texts), most):

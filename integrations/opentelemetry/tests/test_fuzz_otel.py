@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
-from hypothesis import example, given, settings
+import pytest
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from opentelemetry import baggage, context, trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
 from subwatch_opentelemetry import continue_trace
 from subwatch_opentelemetry._propagation import child_environment
+
+# OpenTelemetry says on its loggers what it thinks of such values: that is not looked at here, nor shown.
+for _name in ("opentelemetry.trace.span", "opentelemetry.baggage", "opentelemetry.baggage.propagation"):
+    logging.getLogger(_name).addFilter(lambda record: not _fuzzing)
+_fuzzing = False
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    global _fuzzing
+    _fuzzing = True
+    yield
+    _fuzzing = False
+
 
 PIECES = st.sampled_from(
     [
@@ -41,7 +57,7 @@ NAMES = st.sampled_from(["TRACEPARENT", "TRACESTATE", "BAGGAGE", "traceparent", 
 VALID = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(NAMES, TEXT | st.just(VALID)))
 @example({"TRACEPARENT": VALID, "TRACESTATE": "a=b,c=\n", "BAGGAGE": "k=%00"})
 def test_no_environment_breaks_a_child(environ):
@@ -66,7 +82,7 @@ def checked(variables):
     return variables
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.integers(1, 2**128 - 1),
     st.integers(1, 2**64 - 1),
