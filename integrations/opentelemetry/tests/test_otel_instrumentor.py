@@ -118,13 +118,23 @@ def test_suppressed(instrumented, python):
     assert instrumented.spans == []
 
 
-def test_forgotten_child_ends_unknown(instrumented):
+def test_forgotten_child_that_runs(instrumented):
     popen = subprocess.Popen(["sleep", "60"])
     SubwatchInstrumentor().uninstrument()
-    assert instrumented.span.attributes["subwatch.exit.reason"] == "unknown"
+    assert instrumented.span.attributes["subwatch.exit.reason"] == "left_running"
+    assert instrumented.span.status.status_code is StatusCode.UNSET
     popen.kill()
     assert popen.wait() == -9
     assert len(instrumented.spans) == 1
+
+
+@pytest.mark.parametrize(("script", "code"), [("exit 3", 3), ("kill -KILL $$", 137)])
+def test_forgotten_child_that_has_ended(instrumented, script, code):
+    popen = subprocess.Popen(["sh", "-c", script])
+    os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOWAIT)
+    SubwatchInstrumentor().uninstrument()
+    assert instrumented.span.attributes["process.exit.code"] == code
+    assert popen.wait() == (code if code < 128 else 128 - code)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

@@ -120,7 +120,7 @@ async def main():
     done = subprocess.run(python(script(main)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     pid, outcome = done.stdout.splitlines()
     os.kill(int(pid), signal.SIGKILL)
-    assert outcome == "sleep None unknown"
+    assert outcome == "sleep None left_running"
 
 
 def script(main):

@@ -93,6 +93,7 @@ class Child:
         """Take note that it runs."""
         if self._observation is not None:
             self._observation.started(pid)
+            self._pid = pid
             _live.add(self)
         else:  # not before, since it may be the program's own mistake, which it has been told of now
             _LOG.warning("a child process is not traced", exc_info=self._error)
@@ -103,18 +104,30 @@ class Child:
             self._observation.spawn_failed(error)
             vars(error).pop("subwatch_exit", None)  # the program's exception stays as it was
 
-    def ended(self, returncode: int | None) -> None:
+    def ended(self, returncode: int | None, reason: str | None = None) -> None:
         """Take note of its end, once."""
         if self in _live and self._observation is not None:
             _live.discard(self)
             # Popen says maxsize when somebody else has taken the status
-            self._observation.exited(None if returncode == sys.maxsize else returncode)
+            self._observation.exited(None if returncode == sys.maxsize else returncode, reason=reason)
+
+    def forgotten(self) -> None:
+        """Look what has become of it, since nobody has asked; whoever does so later still gets the status."""
+        try:
+            found = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except (AttributeError, OSError):  # another platform; somebody else has taken the status
+            self.ended(None)
+            return
+        if found is None:
+            self.ended(None, "left_running")
+        else:
+            self.ended(found.si_status if found.si_code == os.CLD_EXITED else -found.si_status)
 
 
 def end_all() -> None:
     """End the spans of children whose end nobody has asked for."""
     for child in list(_live):
-        child.ended(None)
+        child.forgotten()
 
 
 class _Sink(OpenTelemetrySink):
