@@ -265,6 +265,16 @@ def test_a_file_has_each_line_once(tmp_path):
     assert len(lines) == 3
 
 
+def test_a_file_keeps_lines_that_are_not_to_be_shown(tmp_path):
+    program = PROLOGUE + "subwatch.configure(sinks=[subwatch.sink('rich', show='none')])\n"
+    program += "run('one\\n', stderr=None)"
+    with (tmp_path / "log").open("wb") as log:
+        subprocess.run([sys.executable, "-c", program], stdout=log, stderr=log, check=True, timeout=60)
+    first, end = (tmp_path / "log").read_text().splitlines()
+    assert first == "one"
+    assert ": ok after " in end
+
+
 def test_a_display_that_fails_leaves_the_rest_to_the_terminal(start, tidy):
     terminal = start(
         "import logging, rich\n"

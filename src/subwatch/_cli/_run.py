@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from functools import partial
 from signal import Signals as Signal
@@ -53,8 +52,7 @@ def run(settings: Settings, command: Sequence[str]) -> int:
     if not command:
         raise ConfigError("no command is given: write subwatch run -- COMMAND, or see subwatch run --help")
     job = _Job(settings, Outputs(settings))
-    if "logging" in sys.modules or settings["verbose"]:
-        messages.listen()
+    messages.listen()
     if os.isatty(2) and not settings["quiet"]:
         messages.defer()
     try:
@@ -67,6 +65,7 @@ def run(settings: Settings, command: Sequence[str]) -> int:
         messages.tell()
         job.deliver()
         return _not_started(job.program, error)
+    messages.listen()  # opening the sinks may have brought more libraries
     job.go(signals)
     status = _status(job.exit)
     signals.ended(status)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from .. import _report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from logging import LogRecord
+    from typing import Any
 
 __all__ = ["MARK", "Messages", "say"]
 
@@ -39,18 +41,20 @@ class Messages:
         self._everything = everything
         self._waiting: list[str] | None = None
         self._said: set[str] = set()
+        self._listening = False
 
     def install(self) -> None:
         """Take what subwatch reports from now on."""
         _report.listener = self.take
 
     def listen(self) -> None:
-        """Take what is logged, too, in place of logging's last resort."""
-        import logging  # a tenth of our start, and most sinks do without
-
-        handler = logging.Handler(logging.WARNING)
-        handler.emit = self._logged  # type: ignore[method-assign]
-        logging.getLogger().addHandler(handler)
+        """Take what is logged, too, in place of logging's last resort; nothing to do while nobody has imported it."""
+        logging: Any = sys.modules.get("logging")  # to import it is a tenth of our start
+        if logging is not None and not self._listening:
+            self._listening = True
+            handler = logging.Handler(logging.WARNING)
+            handler.emit = self._logged
+            logging.getLogger().addHandler(handler)
 
     def _logged(self, record: LogRecord) -> None:
         ours = record.name == "subwatch"

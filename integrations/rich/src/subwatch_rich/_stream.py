@@ -54,7 +54,7 @@ class RichStream:
     @property
     def replaces(self) -> frozenset[str]:
         """The streams that would come out on the display raw, beside what it makes of them."""
-        return frozenset() if self._display.gone else self._covered
+        return self._covered if self.wants_lines else frozenset()
 
     def emit(self, records: Start | Lines | Exit) -> None:
         """Keep what is to be shown; the display's thread does the rest."""
