@@ -8,7 +8,7 @@ import subprocess
 import sys
 import zlib
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from subwatch_loki._encode import Batch, Encoder
@@ -137,6 +137,7 @@ def test_times_differ_unless_the_clock_was_set_back():
     assert encoder.place(now - 10**10) == now - 10**10
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.text(), min_size=1, max_size=2500),
     st.integers(1, 2500),
