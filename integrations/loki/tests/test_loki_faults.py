@@ -378,6 +378,18 @@ def test_an_entry_that_the_server_cannot_digest_is_found_and_left_out(server, lo
     assert "line 77" not in [line for _, line, _, _ in entries]
 
 
+def test_a_server_that_comes_back_while_an_entry_is_suspected(server, local, fault):
+    """It takes the next one, so the first is asked for once more before it is given up."""
+    server.faults.extend([fault(status=500, text="ingester is away")] * _sender.SUSPECT)
+    sink = LokiSink(**{**local.options, **FAST, "batch_bytes": 100})
+    stream = sink.open(make_run())
+    for text in ("first", "second"):
+        feed(stream, [text + 200 * "."])
+    assert sink.close(5) == 0
+    assert stream.dropped == 0
+    assert len(local.entries()) == 2
+
+
 @pytest.mark.parametrize(
     ("status", "cure"), [(401, "set tenant="), (403, "not allowed to write"), (404, "no push API")]
 )

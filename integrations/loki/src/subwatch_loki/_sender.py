@@ -168,7 +168,10 @@ class Sender:
             self._finish(batch, [(batch, batch.count)])
             return
         answer = self._push(batch)
-        poison = (answer.status, answer.text) if self._poisonous(batch, answer) else None
+        poison = None
+        if self._poisonous(batch, answer):
+            answer = self._push(batch)  # the server may have come back between the two
+            poison = (answer.status, answer.text) if answer.status >= 500 else None
         losses = self._settle(batch, answer, poison)
         if self._failures > 1:
             say(logging.INFO, "delivering again after %.0f s", time.monotonic() - self._since)
