@@ -5,16 +5,14 @@ from __future__ import annotations
 import logging
 from functools import wraps
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+
+from sentry_sdk.utils import capture_internal_exceptions
 
 if TYPE_CHECKING:
     from sentry_sdk.client import BaseClient
     from sentry_sdk.envelope import Item
-    from sentry_sdk.transport import Transport
 
 __all__ = ["Losses"]
-
-_known: WeakKeyDictionary[Transport, Losses] = WeakKeyDictionary()
 
 
 class Losses:
@@ -38,9 +36,8 @@ class Losses:
         transport: Any = client.transport
         if transport is None:
             return cls()
-        losses = _known.get(transport)
-        if losses is None:
-            losses = _known[transport] = cls()
+        losses: Losses = vars(transport).setdefault("_subwatch_losses", new := cls())
+        if losses is new:
             losses._listen(transport)
         return losses
 
@@ -56,9 +53,10 @@ class Losses:
         def record_lost_event(
             reason: str, data_category: Any = None, item: Item | None = None, *, quantity: int = 1
         ) -> None:
-            if item is not None and reason != "before_send" and (count := self._ours(item)):
-                self._count += count
-                self._say(reason)
+            with capture_internal_exceptions():
+                if item is not None and reason != "before_send" and (count := _ours(item, self.monitors)):
+                    self._count += count
+                    self._say(reason)
             record(reason, data_category, item, quantity=quantity)
 
         def on_dropped_event(reason: str) -> None:
@@ -69,22 +67,24 @@ class Losses:
         transport.record_lost_event = record_lost_event
         transport.on_dropped_event = on_dropped_event
 
-    def _ours(self, item: Item) -> int:
-        payload: Any = item.payload.json
-        if item.type == "event":
-            return int("run_id" in (payload.get("contexts") or {}).get("subprocess", ()))
-        if item.type == "check_in":
-            return int(payload.get("monitor_slug") in self.monitors)
-        if item.type == "log":
-            return sum("subprocess.run_id" in log["attributes"] for log in payload["items"])
-        return 0
-
     def _say(self, reason: str) -> None:
         if reason not in self._said:
             self._said.add(reason)
             logging.getLogger("subwatch").warning(
                 "sentry sink: an error, check-in or log of a child was not delivered (%s)", reason
             )
+
+
+def _ours(item: Item, monitors: set[str]) -> int:
+    """How many errors, check-ins and logs of children an item of an envelope holds."""
+    payload: Any = item.payload.json
+    if item.type == "event":
+        return int("run_id" in ((payload.get("contexts") or {}).get("subprocess") or ()))
+    if item.type == "check_in":
+        return int(payload.get("monitor_slug") in monitors)
+    if item.type == "log":
+        return sum("subprocess.run_id" in log["attributes"] for log in payload["items"])
+    return 0
 
 
 def _nothing(_reason: str) -> None:
