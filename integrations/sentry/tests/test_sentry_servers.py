@@ -219,17 +219,16 @@ def test_command_line_tool_with_a_wrong_dsn():
 
 
 def test_command_line_tool_and_a_server_that_hangs(silent_server):
-    """The flush at its end has a deadline, nothing is waited for after that, and the loss is said."""
-    begin = time.monotonic()
+    """The flush at its end has a deadline, the SDK waits for nothing after that, and the loss is said."""
     child = ["/bin/sh", "-c", "echo why >&2; exit 3"]
     quick = tool("--sink", "sentry", "--", "true", SENTRY_DSN=silent_server)
-    middle = time.monotonic()
+    begin = time.monotonic()
     done = tool("--flush-timeout", "1", "--sink", "sentry", "--", *child, SENTRY_DSN=silent_server)
 
     assert quick.stderr == ""
     assert done.returncode == 3
     assert done.stderr == "why\nsubwatch: 1 record did not reach sentry\n"
-    assert time.monotonic() - middle < 2 * (middle - begin) + 1.5
+    assert time.monotonic() - begin < 20  # the SDK's own limit for a request is 30
 
 
 def test_command_line_tool_and_a_server_that_refuses():
@@ -260,11 +259,11 @@ def test_server_that_hangs(init, silent_server):
     for _ in range(3):
         done = subwatch.run(["/bin/sh", "-c", "exit 7"], sinks=[sink])
         assert done.returncode == 7
-    assert time.monotonic() - begin < 1.5
+    assert time.monotonic() - begin < 5
 
     begin = time.monotonic()
     assert sink.close(0.5) == 3
-    assert time.monotonic() - begin < 1.5
+    assert time.monotonic() - begin < 5
 
 
 def test_server_that_refuses(init, caplog):
