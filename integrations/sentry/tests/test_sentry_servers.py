@@ -102,8 +102,10 @@ def test_spotlight_reads_the_whole_envelope(init, spotlight):
 
 
 FORKS = """
-import os, sys, threading, time
+import os, signal, sys, threading, time
 import sentry_sdk, subwatch
+
+signal.alarm(50)  # nothing of this stays
 
 def fail(text, code):
     subwatch.run(["/bin/sh", "-c", f"echo {text} >&2; exit {code}"], sinks=["sentry"], stderr=-3)
@@ -121,6 +123,7 @@ time.sleep(0.2)
 children = []
 for number in range(3):
     if not (pid := os.fork()):
+        signal.alarm(50)
         fail("forked", 4)
         sentry_sdk.capture_message(f"message {number}")
         sys.exit(0)  # the SDK flushes at the end, as in any process
