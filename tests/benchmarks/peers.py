@@ -137,7 +137,8 @@ def main():
     parser.add_argument("--readme", action="store_true", help="put the tables into README.md")
     arguments = parser.parse_args()
     peers = arguments.peers.split(",")
-    lines = [f"{machine()}; {versions(peers)}.", ""]
+    unit = f"Figures: CPU time as a multiple of subprocess's, median of {arguments.rounds} rounds."
+    lines = [f"{machine()}; {versions(peers)}. {unit}", ""]
     print(*lines, sep="\n", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         child = f"{folder}/child"
