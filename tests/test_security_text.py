@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import subprocess
 import sys
 import unicodedata
@@ -124,3 +125,12 @@ def test_what_the_command_says(evil, script, tmp_path):
         said = done.stderr.replace(evil.encode(), b"") if name == "run" else done.stderr
         assert done.returncode != 0, name
         harmless(said.decode())
+
+
+def test_nobody_reads():
+    """``subwatch sinks --check | head -1`` ends as other programs do, without a word."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([*SUBWATCH, "sinks", "--check"], stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")

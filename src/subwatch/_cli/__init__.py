@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = end.code if isinstance(end.code, int) else 1
     except KeyboardInterrupt:
         status = 130
+    except BrokenPipeError:  # nobody reads what we print (| head)
+        status = 141
     try:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:

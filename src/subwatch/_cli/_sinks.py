@@ -10,6 +10,7 @@ from .._build import run_id
 from ..errors import ConfigError, SubwatchError
 from ..processors.redact import Redactor
 from ..records import Run
+from ..sinks._plain import plain
 from ._values import Spec
 
 TYPE_CHECKING = False
@@ -54,7 +55,7 @@ def _check(settings: Settings, points: list[EntryPoint]) -> int:
         )
         well, verdict = _try(settings, spec, used)
         wrong += not well
-        print(f"{name.ljust(width)}  {verdict}", flush=True)
+        print(f"{name.ljust(width)}  {plain(verdict)}", flush=True)
     return 1 if wrong else 0
 
 
