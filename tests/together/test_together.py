@@ -278,10 +278,10 @@ def test_ids_lead_everywhere(evening):
         }
         assert {(one[2]["trace_id"], one[2]["span_id"]) for one in loki[job]} == {(trace_id, span_id)}
         assert {(one.trace_id.hex(), one.span_id.hex()) for one in records[job]} <= {(trace_id, span_id)}
-        for event in (
-            errors[job] if job != "outside" else ()
-        ):  # TODO: the sink must say the span's trace there
+        for event in errors[job]:
             assert event["contexts"]["trace"]["trace_id"] == trace_id, job
+            # the application itself has sent the error of the checked one, from its own span
+            assert event["contexts"]["trace"]["span_id"] == span_id or job == "checked"
 
 
 def test_secret_is_nowhere(evening):

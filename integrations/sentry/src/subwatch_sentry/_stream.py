@@ -16,7 +16,7 @@ from . import _registry
 from ._failure import command, error_event, fingerprint
 from ._limits import LEVELS, clip, clipped_fields, when
 from ._quiet import Quiet
-from ._tracing import propagation, start_span
+from ._tracing import foreign_trace, propagation, start_span
 from ._trail import Trail
 
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ class SentryStream:
         event["fingerprint"] = self.fingerprint(exit)
         if self._span is not None and not self._span.streamed:
             event["contexts"]["trace"] = self._span.span.get_trace_context()
+        elif trace := foreign_trace(self.run, self._client):
+            event["contexts"]["trace"] = trace
         hint = {_registry.HINT: exit, "attachments": list(self.attachments)}
         with self._scopes():
             self.sent = sentry_sdk.capture_event(event, hint) is not None  # type: ignore[arg-type]

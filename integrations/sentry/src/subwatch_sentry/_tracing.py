@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from subwatch.records import Exit, Run
 
-__all__ = ["ChildSpan", "propagation", "start_span"]
+__all__ = ["ChildSpan", "foreign_trace", "propagation", "start_span"]
 
 _ORIGIN = "auto.subprocess.subwatch"
 _STATUS = {
@@ -96,6 +96,13 @@ def start_span(run: Run, client: BaseClient, scope: Scope) -> ChildSpan | None:
     child = ChildSpan(span, streamed)
     child.set({"subprocess.run_id": run.id})
     return child
+
+
+def foreign_trace(run: Run, client: BaseClient) -> dict[str, str]:
+    """Trace and span of a child where OpenTelemetry owns them; empty where it does not, or has none."""
+    if not _elsewhere(client):
+        return {}
+    return {name: str(run.fields[name]) for name in ("trace_id", "span_id") if name in run.fields}
 
 
 def propagation(client: BaseClient, scope: Scope, span: ChildSpan | None) -> Iterator[tuple[str, str | None]]:
