@@ -195,7 +195,7 @@ def report(soak, accounts, seed, seconds):
         *accounts.sums.items(),
         *(
             (f"memory of the steady process, {name}", trend(accounts.samples, name))
-            for name in ("rss", "fds", "threads")
+            for name in ("rss", "objects", "fds", "threads")
         ),
         ("violations", len(accounts.wrong)),
     ]

@@ -225,7 +225,13 @@ class Accounts:
             self.wrong.append(f"only {len(self.samples)} samples of the steady process")
             return
         # connections come and go: the fewest count
-        for name, typical, most in (("rss", statistics.median, GROWTH), ("fds", min, 3), ("threads", min, 0)):
+        bounds = [
+            ("rss", statistics.median, GROWTH),
+            ("objects", statistics.median, 3000),
+            ("fds", min, 3),
+            ("threads", min, 0),
+        ]
+        for name, typical, most in bounds:
             early, late = (
                 typical([sample[name] for sample in part])
                 for part in (self.samples[third : 2 * third], self.samples[-third:])

@@ -186,6 +186,7 @@ class Worker:
         BOOK.write(
             sample=CLOCK.real(),
             rss=int(Path("/proc/self/statm").read_text().split()[1]) * pages,
+            objects=len(gc.get_objects()),
             fds=len(os.listdir("/proc/self/fd")),
             # but for those of asyncio's executor, which come one by one up to its size
             threads=sum(not thread.name.startswith("asyncio_") for thread in threading.enumerate()),
