@@ -208,7 +208,7 @@ def test_no_text_makes_a_pattern_slow(name):
         assert took < BOUND, f"{took:.2f} s for {len(text)} characters: {text[:60]!r}..."
 
 
-@pytest.mark.parametrize("pattern", [r"\s*x", r"(\w+)*:", r"<[^>]*>x", r"a*b?a*c", r"x\d+\d+y"])
+@pytest.mark.parametrize("pattern", [r"\s*x", r"(\w+)*:", r"<[^>]*>x", r"x\d+\d+y"])
 def test_the_attacks_find_what_explodes(pattern):
     """That is: the test above is able to fail."""
     size = 20 if "+)*" in pattern else SIZE
