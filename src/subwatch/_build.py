@@ -198,7 +198,7 @@ _known: tuple[Mapping[str, str], frozenset[str]] | None = None
 def _secrets(env: Mapping[str, str] | None) -> frozenset[str]:
     """Values of sensitive variables of the child's environment; remembered for our own environment."""
     global _known  # noqa: PLW0603 - a cache of one
-    ours = _os.environment()
+    ours = _os.environment()[1]
     if _known is None or _known[0] is not ours:
         _known = (ours, sensitive_values(ours))
     if env is None:

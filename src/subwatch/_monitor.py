@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -80,14 +81,20 @@ class Monitor:
         """Open the sinks' streams, in the caller's context."""
         self._env = self._dispatcher.open()
 
-    def env(self, given: Mapping[str, str] | None) -> Mapping[str, str] | None:
-        """The child's environment: what sinks add, under what the caller has set; None to leave it alone."""
+    def env(self, given: Mapping[str, str] | None) -> Mapping[Any, Any] | None:
+        """The child's environment: what sinks add, under what the caller has set; None to leave it alone.
+
+        As bytes where the caller has set none: Popen would have to encode every variable of ours.
+        """
         if not self._env:
             return None
-        ours = _os.environment()
-        env = dict(ours if given is None else given)
+        ours_as_bytes, ours = _os.environment()
+        if given is None:
+            added = {os.fsencode(name): value and os.fsencode(value) for name, value in self._env.items()}
+            return {name: value for name, value in {**ours_as_bytes, **added}.items() if value is not None}
+        env: dict[str, str] = dict(given)
         for name, value in self._env.items():
-            if given is not None and name in given and given[name] != ours.get(name):
+            if name in given and given[name] != ours.get(name):
                 continue  # set by the caller, and not only copied along with all of os.environ
             if value is None:
                 env.pop(name, None)

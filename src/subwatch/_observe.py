@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from . import _os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,7 +29,7 @@ class Observation:
 
     def __init__(self, monitor: Monitor, env: Mapping[str, str] | None, streams: frozenset[str]) -> None:
         self.run: Run = monitor.run
-        added = monitor.env(env)
+        added = monitor.env(_os.environment()[1] if env is None else env)
         self.env: Mapping[str, str] | None = env if added is None else added
         self.exit: Exit | None = None
         self._streams = streams

@@ -122,15 +122,13 @@ def take_signal(signals: Set[int]) -> tuple[int, bool, int]:
 _environ: tuple[dict[bytes, bytes], dict[str, str]] | None = None
 
 
-def environment() -> Mapping[str, str]:
-    """Return a snapshot of os.environ, the same object as long as nothing changes (decoding it is dear)."""
+def environment() -> tuple[Mapping[bytes, bytes], Mapping[str, str]]:
+    """Return a snapshot of os.environb and os.environ, the same as long as nothing changes (decoding it is dear)."""
     global _environ  # noqa: PLW0603 - a cache of one
-    current: dict[bytes, bytes] | None = getattr(os.environ, "_data", None)
-    if current is None:
-        return dict(os.environ)
+    current: dict[bytes, bytes] = getattr(os.environ, "_data", None) or dict(os.environb)
     if _environ is None or _environ[0] != current:
         _environ = (dict(current), dict(os.environ))
-    return _environ[1]
+    return _environ
 
 
 def clear(fd: int) -> int:
