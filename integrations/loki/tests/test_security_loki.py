@@ -13,6 +13,7 @@ import pytest
 import subwatch
 from subwatch.errors import ConfigError
 from subwatch_loki import LokiHandler, LokiSink
+from subwatch_loki.__main__ import main
 from subwatch_loki._encode import Batch
 from subwatch_loki._options import Options
 from subwatch_loki._push import Emitter
@@ -146,6 +147,38 @@ def test_reprs_hold_no_credential():
         sink.close(1)
 
 
+def test_the_query_of_a_url_is_a_credential(server):
+    """Gateways take keys there: https://host/push?token=..."""
+    handler = LokiHandler(f"{server.url}/echo/push?token={SECRET}&tenant=a")
+    options = handler._sink._shipper.options
+    emitter = Emitter(options)
+    try:
+        for text in (repr(handler), repr(handler._sink), repr(options), repr(emitter), options.target):
+            assert SECRET not in text
+        assert repr(emitter) == f"Emitter('{server.url}/echo/push?...')"
+        assert options.scrub(f"POST /push?token={SECRET}&tenant=a: {SECRET}") == "POST /push?***: ***"
+        assert emitter.push(b"x").status == 400
+        emitter.session.close()
+    finally:
+        handler.close()
+
+
+def test_messages_hold_no_query(caplog):
+    sink = LokiSink(f"http://127.0.0.1:9/push?token={SECRET}", retry_min=0.01, retry_max=0.01)
+    subwatch.run(["sh", "-c", "echo hello >&2"], sinks=[sink], capture_output=True, flush_timeout=0.5)
+    sink.close(0.1)
+    assert "cannot deliver to http://127.0.0.1:9/push?..., will go on trying" in caplog.text
+    assert SECRET not in caplog.text
+
+
+def test_urls_that_differ_in_their_query_are_different_targets():
+    urls = ["http://h/push", "http://h/push?k=1", "http://h/push?k=2"]
+    targets = [Options.build(url=url).target for url in (*urls, *urls)]
+    assert len(set(targets)) == 3
+    assert targets[0] == "http://h/push"
+    assert all(target.startswith("http://h/push?...") for target in targets[1:3])
+
+
 # -- the spool ----------------------------------------------------------------------------------------------
 
 
@@ -194,6 +227,30 @@ def test_a_strangers_spool_is_not_used(tmp_path, strangers, kind):
             use()
     if kind == "link":
         assert (tmp_path / "target").read_bytes() == b""
+
+
+def test_a_spooled_body_is_unpacked_up_to_a_limit(monkeypatch):
+    monkeypatch.setattr("subwatch_loki._encode.MAX_PLAIN", 1024 * 1024)
+    with pytest.raises(ValueError, match="Expecting value"):
+        Batch(BOMB, 2, 1, 1).split()
+
+
+def test_the_spool_holds_no_query(tmp_path, capsys):
+    """The user says the URL again to drain it by hand."""
+    path = tmp_path / "spool"
+    url = f"http://127.0.0.1:9/push?token={SECRET}"
+    sink = LokiSink(url, spool=path, batch_seconds=0.1)
+    subwatch.run(["sh", "-c", "echo hello >&2"], sinks=[sink], capture_output=True, flush_timeout=1)
+    sink.close(1)
+    for file in tmp_path.iterdir():
+        assert SECRET.encode() not in file.read_bytes()
+    assert main(["spool", "status", "--spool", str(path)]) == 1
+    assert main(["spool", "drain", "--spool", str(path)]) == 2
+    assert main(["spool", "drain", "--spool", str(path), "--url", url, "--timeout", "0.1"]) == 1
+    out, err = capsys.readouterr()
+    assert "http://127.0.0.1:9/push?..." in out
+    assert "say the whole URL with --url" in err
+    assert SECRET not in out + err
 
 
 def test_lines_are_spooled_without_secrets(tmp_path):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from subwatch.errors import ConfigError
-from subwatch_loki._options import Options, default_spool
+from subwatch_loki._options import HIDDEN, Options, default_spool
 from subwatch_loki._sender import Sender
 from subwatch_loki._spool import Spool
 
@@ -109,6 +109,8 @@ def _drain(options: argparse.Namespace) -> int:
             raise ConfigError(f"say which one with --url and --tenant: {', '.join(targets)}")
         name, _, rest = targets[0].partition("@")
         tenant, url = (name, rest) if rest and "/" not in name else (None, targets[0])
+        if HIDDEN in url:
+            raise ConfigError(f"say the whole URL with --url or LOKI_URL: the spool hides its query: {url}")
     settings = Options.build(url=url, tenant=tenant, spool=path)
     before = _left(path, settings.target)
     sender = Sender(settings)

@@ -183,7 +183,7 @@ class LokiHandler(Base):
         self.emitter.size = min(FULL, capacity // 32)
 
     def __repr__(self) -> str:
-        return f"<LokiHandler {self._sink.url} ({logging.getLevelName(self.level)})>"
+        return f"<LokiHandler {self._sink._shipper.options.shown} ({logging.getLevelName(self.level)})>"
 
     @property
     def dropped(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
@@ -10,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from subwatch.errors import ConfigError
 
-__all__ = ["Options", "default_spool"]
+__all__ = ["HIDDEN", "Options", "default_spool"]
 
 NUMBERS = (
     "batch_bytes",
@@ -26,6 +27,7 @@ NUMBERS = (
     "max_line_bytes",
 )
 PUSH_PATH = "/loki/api/v1/push"
+HIDDEN = "?..."  # stands for the query of a URL
 # Characters that cannot be in a header, whoever made the credentials; nor can what is not Latin-1.
 _CONTROL = {*map(chr, range(32)), "\x7f"}
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
@@ -47,7 +49,7 @@ class Options:
     Credentials are in no repr.
     """
 
-    url: str = ""
+    url: str = field(default="", repr=False)  # `shown` is for people
     username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
@@ -69,16 +71,27 @@ class Options:
     fields: bool | frozenset[str] = False
 
     @property
+    def shown(self) -> str:
+        """The URL for messages, without its query, in which gateways take credentials."""
+        plain, mark, _ = self.url.partition("?")
+        return f"{plain}{HIDDEN}" if mark else plain
+
+    @property
     def target(self) -> str:
         """What tells one destination from another in a shared spool: the URL and the tenant."""
-        return f"{self.tenant}@{self.url}" if self.tenant else self.url
+        query = self.url.partition("?")[2]
+        place = self.shown + (hashlib.sha256(query.encode()).hexdigest()[:12] if query else "")
+        return f"{self.tenant}@{place}" if self.tenant else place
 
     def scrub(self, text: str) -> str:
         """Mask every credential in a text that is to be shown."""
         basic = (
             b64encode(f"{self.username}:{self.password or ''}".encode()).decode() if self.username else None
         )
-        for secret in (self.password, self.token, basic, *self.headers.values()):
+        query = self.url.partition("?")[2]
+        # whole, and its values, without the short ones, which are words such as "main"
+        asked = (query, *(value for _, value in parse_qsl(query) if len(value) > 5))
+        for secret in (self.password, self.token, basic, *self.headers.values(), *asked):
             if secret and len(secret) > 2:
                 text = text.replace(secret, "***")
         for proxy in (self.proxies or {}).values():

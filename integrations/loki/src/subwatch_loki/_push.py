@@ -71,7 +71,7 @@ class Emitter(LokiEmitterV1):  # type: ignore[misc]
         self._options = options
 
     def __repr__(self) -> str:
-        return f"Emitter({self.url!r})"
+        return f"Emitter({self._options.shown!r})"
 
     @property
     def session(self) -> requests.Session:

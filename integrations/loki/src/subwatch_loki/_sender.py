@@ -263,7 +263,7 @@ class Sender:
             self._since = time.monotonic()
         elif self._failures == 2:
             reason = f"{answer.status} {answer.text[:300]}" if answer.status else answer.text
-            say(logging.WARNING, "cannot deliver to %s, will go on trying: %s", self._options.url, reason)
+            say(logging.WARNING, "cannot deliver to %s, will go on trying: %s", self._options.shown, reason)
         if answer.retry_after is not None:
             return min(answer.retry_after, 3600.0)
         limit = min(self._options.retry_max, self._options.retry_min * 2 ** min(self._failures - 1, 30))
@@ -275,7 +275,7 @@ class Sender:
         fate = "dropped" if batch.row is None else "kept in the spool"
         if not self._denied_until:
             message = "%s answers %d, %s; records are %s: %s"
-            say(logging.ERROR, message, self._options.url, answer.status, what, fate, answer.text[:300])
+            say(logging.ERROR, message, self._options.shown, answer.status, what, fate, answer.text[:300])
         self._denied_until = time.monotonic() + DENIED_PAUSE
         if batch.row is None:
             self._finish(batch, [(batch, batch.count)])

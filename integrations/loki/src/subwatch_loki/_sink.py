@@ -125,4 +125,4 @@ class LokiSink(Background):
         )
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.url!r})"
+        return f"{type(self).__name__}({self._shipper.options.shown!r})"
