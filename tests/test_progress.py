@@ -161,6 +161,10 @@ def test_batches_may_be_cut_anywhere() -> None:
         ("Reading database ... 100%", 1.0, "Reading database"),
         ("0%", 0.0, ""),
         ("\x1b[32m 12%\x1b[0m", 0.12, ""),
+        ("used.txt  45%", 0.45, "used.txt"),
+        ("Checking disk: 33.333333%", 1 / 3, "Checking disk"),
+        ("progress:45%", 0.45, ""),
+        ("50% done, memory used 3 GB", 0.5, ""),
     ],
 )
 def test_generic_percentages(text: str, fraction: float, label: str) -> None:
@@ -189,6 +193,16 @@ def test_generic_percentages(text: str, fraction: float, label: str) -> None:
         "%41%42%",
         "LIKE '%x'",
         "x" * 3000 + " 50%",
+        # measured, not done
+        "video:14kB audio:0kB subtitle:0kB other streams:0kB global headers:0kB muxing overhead: 0.367397%",
+        "[libx264 @ 0x5581] 8x8 transform intra:54.0%",
+        "CPU usage: 5%",
+        "[load 12%]",
+        "memory used (45%)",
+        "cache hit ratio = 99.2%",
+        "0% packet loss",
+        "95% used",
+        "Coverage: 80.0%",
     ],
 )
 def test_what_is_no_progress(text: str) -> None:
