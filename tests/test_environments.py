@@ -370,6 +370,40 @@ def test_what_waits_is_handed_over_too(size):
     assert data == b"x" * size + b"end\n"
 
 
+@pytest.mark.parametrize(
+    "start",
+    [
+        "threading.Thread(target=subwatch.run, args=(CMD,), daemon=True).start()",
+        "threading.Thread(target=lambda: asyncio.run(two()), daemon=True).start()",
+    ],
+)
+def test_child_of_a_daemon_thread_outlives_us_and_is_told_of(tmp_path, start):
+    """Its thread stands still when the interpreter ends: the exit is sent before, and the child goes on writing."""
+    began = time.monotonic()
+    done = python(
+        f"""
+CMD = ["sh", "-c", "echo hi >&2; sleep 1.5; echo later >&2; echo x >>{tmp_path}/made"]
+async def two():
+    await asyncio.gather(aio.run(CMD), aio.run(CMD))
+seen = []
+def show(record):
+    seen.append(record)
+    print(type(record).__name__, getattr(record, "text", ""), getattr(record, "reason", ""), flush=True)
+subwatch.configure(sinks=[show])
+{start}
+while sum(type(record) is subwatch.Line for record in seen) < ("two" in {start!r}) + 1:
+    time.sleep(0.01)
+print("end", flush=True)
+""",
+        options=(),
+    )
+    count = 2 if "two" in start else 1
+    assert done.stdout.splitlines()[-1 - count :] == ["end"] + ["Exit  left_running"] * count
+    assert done.stderr.split() == ["hi"] * count + ["later"] * count  # it was read until the relay had ended
+    assert (tmp_path / "made").read_text().split() == ["x"] * count
+    assert time.monotonic() - began < 20
+
+
 def test_nothing_stays_behind_after_us(tmp_path):
     """The relay ends with the stream."""
     pids = python(

@@ -7,7 +7,7 @@ import os
 from ._channel import Feed
 from ._drive import Drive
 from ._poller import Poller
-from ._relay import follow
+from ._relay import follow, lend
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,9 +159,19 @@ class Talk(Captured):
         feed: Feed | None,
     ) -> None:
         self._poller = Poller()
-        self.drive = Drive(child, self._poller, channels, monitor, ending, drain=child.drain, feed=feed)
+        self.drive = Drive(
+            child,
+            self._poller,
+            channels,
+            monitor,
+            ending,
+            drain=child.drain,
+            feed=feed,
+            finished=lambda: self._back(),
+        )
         self._paused = False
         super().__init__(child, self.drive)
+        self._back = lend(self.drive)
         self.drive.start()
 
     def run(self, until: float | None = None) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import time
 
 from ._drive import Drive
+from ._relay import lend
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,8 +76,10 @@ class Running:
             finished=self._finished,
         )
         self._poller.drive = self.drive
+        self._back = lend(self.drive)
 
     def _finished(self) -> None:
+        self._back()
         self._poller.stop()
         for channel in self.drive.open_channels:
             self._poller.forget_read(channel.fd)
@@ -87,6 +90,7 @@ class Running:
 
     def abandon(self) -> None:
         """Let go of a child whose loop was closed before its end: nobody can wait for it any more."""
+        self._back()
         for channel in self.drive.open_channels:
             channel.eof = True
             channel.close()

@@ -27,16 +27,17 @@ from ._poller import Poller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ._channel import Channel, Forward
     from ._drive import Drive
 
-__all__ = ["follow", "relay"]
+__all__ = ["follow", "lend", "relay"]
 
 _PATIENCE = 2.0  # seconds for all threads together to let go; a sink may hold one
 
-_live: dict[Drive, threading.Thread] = {}
+_live: dict[Drive, Callable[[float], object]] = {}
+_lent: dict[Drive, tuple[int, threading.Event]] = {}  # those of daemon threads that are not ours
 _wake: tuple[int, int] | None = None
 _lock = threading.Lock()
 
@@ -56,7 +57,6 @@ def follow(drive: Drive, poller: Poller | None = None) -> threading.Thread | Non
         The thread, or None where none can be started (at the end of the interpreter, or when there are
         too many): the streams were handed over at once then.
     """
-    global _wake  # noqa: PLW0603 - one for the process
     late = "" if poller else "late-"
     thread = threading.Thread(
         target=contextvars.copy_context().run,
@@ -64,14 +64,7 @@ def follow(drive: Drive, poller: Poller | None = None) -> threading.Thread | Non
         name=f"subwatch-{late}{drive.process.pid}",
         daemon=True,
     )
-    with _lock:
-        if not _live and threading.main_thread().is_alive():
-            atexit.unregister(_at_exit)
-            atexit.register(_at_exit)  # last of all, so that it runs before sinks are closed
-        if _wake is None:
-            read, write = os.pipe()
-            _wake = _os.clear(read), _os.clear(write)
-        _live[drive] = thread
+    _enroll(drive, thread.join)
     try:
         if not threading.main_thread().is_alive():  # in another exit hook: ours would not run any more
             raise RuntimeError
@@ -80,6 +73,62 @@ def follow(drive: Drive, poller: Poller | None = None) -> threading.Thread | Non
         _hand_over(drive)
         return None
     return thread
+
+
+def lend(drive: Drive) -> Callable[[], object]:
+    """Have a drive handed over, too, that its own thread or event loop runs: where that is a daemon's.
+
+    Such a thread does not end, it stands still when the interpreter does. To be called before the drive starts.
+
+    Returns:
+        What ends this; to be called when the drive is done.
+    """
+    if not threading.current_thread().daemon:
+        return _nothing
+    gone = threading.Event()
+    wake = _os.clear(
+        os.dup(_enroll(drive, gone.wait))
+    )  # one for each: a loop has one callback per descriptor
+    _lent[drive] = threading.get_ident(), gone
+
+    def back() -> None:
+        drive.poller.forget_read(wake)
+        os.close(wake)
+        with _lock:
+            _live.pop(drive, None)
+            _lent.pop(drive, None)
+
+    drive.poller.read(wake, _stand_still)
+    return back
+
+
+def _stand_still() -> None:
+    """Hand over all that this thread drives, and do nothing any more."""
+    for drive, (ident, gone) in list(_lent.items()):
+        if ident == threading.get_ident():
+            _hand_over(drive)
+            if drive.monitor is not None:
+                drive.monitor.close()
+            gone.set()
+    threading.Event().wait()
+
+
+def _nothing() -> None:
+    pass
+
+
+def _enroll(drive: Drive, wait: Callable[[float], object]) -> int:
+    """Have a drive handed over at the end, which waits for it in this way; return what is readable then."""
+    global _wake  # noqa: PLW0603 - one for the process
+    with _lock:
+        if not _live and threading.main_thread().is_alive():
+            atexit.unregister(_at_exit)
+            atexit.register(_at_exit)  # last of all, so that it runs before sinks are closed
+        if _wake is None:
+            read, write = os.pipe()
+            _wake = _os.clear(read), _os.clear(write)
+        _live[drive] = wait
+        return _wake[0]
 
 
 def _follow(drive: Drive, poller: Poller | None) -> None:
@@ -116,8 +165,8 @@ def _at_exit() -> None:
     following = list(_live.items())  # those that let go at once are no less waited for
     os.write(_wake[1], b"!")  # never read: wakes all
     deadline = time.monotonic() + _PATIENCE
-    for drive, thread in following:
-        thread.join(max(0.0, deadline - time.monotonic()))
+    for drive, wait in following:
+        wait(max(0.0, deadline - time.monotonic()))
         _hand_over(drive)
 
 
@@ -173,6 +222,7 @@ def _forget() -> None:
     """After a fork: these threads are the parent's."""
     global _wake, _lock  # noqa: PLW0603
     _live.clear()
+    _lent.clear()
     _lock = threading.Lock()
     if _wake is not None:
         os.close(_wake[0])
