@@ -167,12 +167,15 @@ class Talk(Captured):
             ending,
             drain=child.drain,
             feed=feed,
-            finished=lambda: self._back(),
+            finished=self._finished,
         )
         self._paused = False
         super().__init__(child, self.drive)
         self._back = lend(self.drive)
         self.drive.start()
+
+    def _finished(self) -> None:
+        self._back()
 
     def run(self, until: float | None = None) -> bool:
         """Go on until all is done or this monotonic time; return whether it is done."""
