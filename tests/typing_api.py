@@ -1,7 +1,9 @@
-"""What type checkers see of the fronts; `mypy tests/typing_api.py` checks it, nobody runs it.
+"""What type checkers see of the fronts; mypy and pyright check it (`tox run -e types`), nobody runs it.
 
 Each ``type: ignore`` is a call that has to be refused: where it is not, the unused comment is the error.
 """
+
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true
 
 from __future__ import annotations
 
@@ -81,7 +83,9 @@ def mistakes() -> None:
 def children(decide: bool) -> None:
     with subwatch.Popen(["postgres"], text=True, stdout=subprocess.PIPE) as server:
         assert_type(server, subwatch.Popen[str])
+        assert_type(server.stdin, IO[str] | None)
         assert_type(server.stdout, IO[str] | None)
+        assert_type(server.stderr, IO[str] | None)
         for record in server.records():
             assert_type(record, Start | Line | Exit)
     assert_type(subwatch.Popen(["true"], 0), subwatch.Popen[bytes])

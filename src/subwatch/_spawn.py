@@ -23,7 +23,7 @@ from .records import Usage
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, AnyStr  # noqa: F401 - AnyStr is named in a base class
+    from typing import IO, Any, AnyStr
 
     from ._monitor import Monitor
 
@@ -59,8 +59,11 @@ class Child(subprocess.Popen["AnyStr"]):
         direct: Whether the driver reads the caller's pipes itself, to capture them (`run`).
     """
 
-    # attributes of subprocess.Popen that the stubs of the standard library leave out, or make too narrow
+    # attributes of subprocess.Popen that the stubs of the standard library leave out, or make too narrow or wide
     args: Any
+    stdin: IO[AnyStr] | None
+    stdout: IO[AnyStr] | None
+    stderr: IO[AnyStr] | None
     text_mode: bool | None
     encoding: str | None
     errors: str | None
