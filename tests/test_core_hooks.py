@@ -144,6 +144,26 @@ def test_a_stream_that_fails_when_it_is_due_is_left_out(caplog):
     assert "sink 'test' failed and is left out" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["due", "dropped", "flush", "replaces", "wants_lines", "env"])
+def test_a_stream_whose_properties_raise_is_left_out(name, caplog, capfd):
+    asked = []
+
+    def wrong(self):
+        asked.append(name)
+        raise RuntimeError("no idea")
+
+    wants = {} if name == "wants_lines" else {"wants_lines": property(lambda self: True)}
+    kind = type("Wrong", (Stream,), {name: property(wrong), "idle": lambda self: None, **wants})
+    sink = Sink()
+    sink.open = lambda run: kind()
+    other = Sink()
+    done = subwatch.run(say("one"), sinks=[sink, other])
+    assert (done.returncode, len(other.stream.records)) == (0, 3)
+    assert capfd.readouterr().err == "one\n"
+    assert "sink 'test' failed and is left out" in caplog.text
+    assert len(asked) == 1
+
+
 # -- where the bytes go -------------------------------------------------------------------------------
 
 

@@ -73,13 +73,11 @@ class Dispatcher:
         """Whether some stream would look at lines now; one that was left out has its losses counted."""
         if self._wanted:
             return True
-        return any(
-            entry.stream is None or getattr(entry.stream, "wants_lines", True) for entry in self._entries
-        )
+        return any(entry.stream is None or self._ask(entry, "wants_lines", True) for entry in self._entries)
 
     def replaces(self, name: str) -> bool:
         """Whether some stream shows what the child writes to its stream `name` in the place where that leads."""
-        return any(name in (getattr(entry.stream, "replaces", None) or ()) for entry in self._entries)
+        return any(name in (self._ask(entry, "replaces") or ()) for entry in self._entries)
 
     def emit(self, records: Start | Lines | Exit) -> None:
         """Hand a batch to every stream."""
@@ -98,17 +96,17 @@ class Dispatcher:
         """When some stream has something to do, in monotonic seconds, or None."""
         if not self._timed:
             return None
-        times = [getattr(entry.stream, "due", None) for entry in self._timed]
+        times = [self._ask(entry, "due") for entry in self._timed]
         return min((at for at in times if at is not None), default=None)
 
     def idle(self) -> None:
         """Let the streams do what is due."""
         for entry in self._timed:
-            stream: Any = entry.stream
-            if stream is None or stream.due is None or stream.due > time.monotonic():
+            due = self._ask(entry, "due")
+            if due is None or due > time.monotonic():
                 continue
             try:
-                stream.idle()
+                entry.stream.idle()  # type: ignore[union-attr]
             except Exception as error:  # noqa: BLE001 - isolation is the point
                 self._leave_out(entry, error)
 
@@ -116,7 +114,7 @@ class Dispatcher:
         """Records that did not get through so far, by sink name."""
         counts: dict[str, int] = {}
         for entry in self._entries:
-            count = entry.dropped + int(getattr(entry.stream, "dropped", 0) or 0)
+            count = entry.dropped + int(self._ask(entry, "dropped") or 0)
             if count:
                 counts[entry.name] = counts.get(entry.name, 0) + count
         return counts
@@ -124,7 +122,7 @@ class Dispatcher:
     @property
     def must_wait(self) -> bool:
         """Whether some stream delivers in its own time, so that `flush` may block."""
-        return any(hasattr(entry.stream, "flush") for entry in self._entries)
+        return any(self._ask(entry, "flush") is not None for entry in self._entries)
 
     def flush(self, timeout: float) -> int:
         """Wait until everything is delivered, at most `timeout` seconds for all streams together.
@@ -135,7 +133,7 @@ class Dispatcher:
         deadline = time.monotonic() + timeout
         left = 0
         for entry in self._entries:
-            flush = getattr(entry.stream, "flush", None)
+            flush = self._ask(entry, "flush")
             if flush is None:
                 continue
             try:
@@ -154,6 +152,14 @@ class Dispatcher:
                 stream.close()
             except Exception as error:  # noqa: BLE001
                 self._leave_out(entry, error)
+
+    def _ask(self, entry: _Entry, name: str, default: Any = None) -> Any:
+        """What a stream says of itself, if it does; a property may raise like any method."""
+        try:
+            return getattr(entry.stream, name, default)
+        except Exception as error:  # noqa: BLE001 - isolation is the point
+            self._leave_out(entry, error)
+            return default
 
     def _leave_out(self, entry: _Entry, error: Exception) -> None:
         stream, entry.stream = entry.stream, None
