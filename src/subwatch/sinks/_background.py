@@ -15,22 +15,23 @@ from collections import deque
 from subwatch._report import report, sink_name
 from subwatch.errors import ConfigError
 
+from ._handover import BackgroundStream, tell
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from typing import Any, Literal, TypeAlias
 
     from subwatch.records import Run
-    from subwatch.sinks import Sink, Stream
+    from subwatch.sinks import Sink
 
     Policy: TypeAlias = Literal["drop_oldest", "drop_newest", "block"]
-    Entry: TypeAlias = "tuple[int, _BackgroundStream, Any, int]"  # ticket, stream, records, bytes
+    Entry: TypeAlias = "tuple[int, BackgroundStream, Any, int]"  # ticket, stream, records, bytes
 
 __all__ = ["Background"]
 
 POLICIES = ("drop_oldest", "drop_newest", "block")
 OVERHEAD = 1024  # bytes that a queued batch costs besides its text: the objects around it
-_CLOSE: tuple[()] = ()  # queued in place of records: the stream is to be closed
 _live: weakref.WeakSet[Background] = weakref.WeakSet()  # for the end of the process and for forks
 
 
@@ -102,9 +103,9 @@ class Background:
         self._stalled = False  # a caller has waited for room in vain
         self._thread: threading.Thread | None = None
 
-    def open(self, run: Run) -> _BackgroundStream:
+    def open(self, run: Run) -> BackgroundStream:
         """Open the wrapped sink's stream for one run, in the caller's thread and context."""
-        return _BackgroundStream(self, self._sink.open(run))
+        return BackgroundStream(self, self._sink.open(run))
 
     def close(self, timeout: float) -> int:
         """Deliver what is queued, then close the wrapped sink; later records count as dropped.
@@ -136,7 +137,7 @@ class Background:
                 left += len(self._current[2])
         return left
 
-    def _put(self, stream: _BackgroundStream, records: Any) -> None:
+    def _put(self, stream: BackgroundStream, records: Any) -> None:
         droppable = hasattr(records, "size")
         cost = OVERHEAD + (records.size if droppable else 0)
         with self._changed:
@@ -218,10 +219,10 @@ class Background:
             idle: Callable[[], float | None] | None = getattr(self._sink, "idle", None)
             return None if idle is None else idle()
         except Exception as error:  # noqa: BLE001 - a sink's failure ends here
-            _tell("sink %s failed while idle: %s", self.name, error)
+            tell("sink %s failed while idle: %s", self.name, error)
             return 60.0
 
-    def _flush(self, stream: _BackgroundStream, timeout: float) -> int:
+    def _flush(self, stream: BackgroundStream, timeout: float) -> int:
         """Wait until the stream's records are handed over; returns how many are not."""
         with self._changed:
             useless = getattr(self._sink, "failing", False)
@@ -233,61 +234,13 @@ class Background:
             return sum(len(records) for _, owner, records, _ in entries if owner is stream)
 
 
-class _BackgroundStream:
-    """The stream of one run; counts what did not reach the wrapped stream."""
-
-    def __init__(self, background: Background, inner: Stream) -> None:
-        self._background = background
-        self.inner = inner
-        self.env: Mapping[str, str | None] = getattr(inner, "env", None) or {}
-        self.lost: int = 0
-        self.failed: bool = False
-        self.ticket = 0
-
-    @property
-    def dropped(self) -> int:
-        """Records of this run that were dropped so far, here or by the wrapped stream."""
-        return self.lost + getattr(self.inner, "dropped", 0)
-
-    def emit(self, records: Any) -> None:
-        """Queue a record or a batch."""
-        self._background._put(self, records)
-
-    def flush(self, timeout: float) -> int:
-        """Wait up to `timeout` seconds for delivery; returns how many records are not delivered yet."""
-        deadline = time.monotonic() + timeout
-        left = self._background._flush(self, timeout)
-        flush: Callable[[float], int] | None = getattr(self.inner, "flush", None)
-        if flush is not None and not self.failed:
-            left += flush(max(0.0, deadline - time.monotonic()))
-        return left
-
-    def close(self) -> None:
-        """Have the wrapped stream closed after the records that are queued."""
-        self._background._put(self, _CLOSE)
-
-    def hand_over(self, records: Any) -> None:
-        """Give the wrapped stream what is its own, on the worker."""
-        try:
-            if records is _CLOSE:
-                self.inner.close()
-            elif self.failed:
-                self.lost += len(records)
-            else:
-                self.inner.emit(records)
-        except Exception as error:  # noqa: BLE001 - a sink's failure ends here
-            self.failed = True
-            self.lost += len(records)
-            _tell("sink %s failed and is left out: %s", self._background.name, error)
-
-
 def _close_all() -> None:
     """Deliver what is queued at the end of the process."""
     for background in list(_live):
         try:
             left = background.close(background._flush_timeout)
         except Exception as error:  # noqa: BLE001 - the others are to be closed as well
-            _tell("sink %s failed at the end: %s", background.name, error)
+            tell("sink %s failed at the end: %s", background.name, error)
         else:
             if left:
                 report("sink %s: %d records were not delivered", background.name, left)
@@ -305,11 +258,3 @@ def _forked() -> None:
 atexit.register(_close_all)
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_forked)
-
-
-def _tell(message: str, name: str, error: Exception) -> None:
-    """Report what a sink has raised, without secrets: libraries tell the URL with the password in it."""
-    from subwatch.processors.redact import Redactor, sensitive_values
-
-    redact = Redactor(sensitive_values(os.environ)).text
-    report(message, name, redact(repr(error)), error=error, redact=redact)
