@@ -116,15 +116,23 @@ def test_check_says_what_is_wrong_with_each(cli, site):
     class Keeps(Good):
         def close(self, timeout=None): return 7 if timeout else None
     class NoSink: pass
+    class Lone(Good):
+        def open(self, run): raise AssertionError("tells others of a run that is none")
+        def standalone(self): import logging; logging.getLogger("subwatch").info("set up")
+    class Lacks(Lone):
+        def standalone(self): import logging; logging.getLogger("subwatch").warning("nothing is %s", "sent")
+    class Misled(Lone):
+        def standalone(self): from subwatch.errors import ConfigError; raise ConfigError("VARIABLE is no URL")
     """
-    points = {
-        name.lower(): f"subwatch_trial:{name}" for name in ("Good", "Refuses", "Keeps", "NoSink", "Gone")
-    }
+    names = ("Good", "Refuses", "Keeps", "NoSink", "Gone", "Lone", "Lacks", "Misled")
+    points = {name.lower(): f"subwatch_trial:{name}" for name in names}
     points["nowhere"] = "subwatch_nowhere:Sink"
     done = cli("sinks", "--check", env=site(source, **points))
     assert (done.returncode, done.stderr) == (1, "")
     verdicts = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
-    assert verdicts["good"] == verdicts["logging"] == "ok"
+    assert verdicts["good"] == verdicts["logging"] == verdicts["lone"] == "ok"
+    assert verdicts["lacks"] == "ok: installed, not configured (nothing is sent)"
+    assert verdicts["misled"] == "wrong: VARIABLE is no URL"
     assert verdicts["callable"].startswith("ok: takes a Python function")
     assert verdicts["jsonlines"].startswith("ok: installed, not configured")
     assert verdicts["refuses"] == "wrong: OSError: nobody listens"
@@ -132,6 +140,20 @@ def test_check_says_what_is_wrong_with_each(cli, site):
     assert "has no method open(run)" in verdicts["nosink"]
     for name in ("gone", "nowhere"):
         assert "of distribution subwatch-trial 1.2) cannot be imported" in verdicts[name]
+
+
+def test_check_says_what_a_sink_lacks_that_is_wanted(cli, site):
+    source = """
+    class Lacks:
+        def __init__(self, mode=""): pass
+        def open(self, run): raise AssertionError
+        def close(self, timeout): return 0
+        def standalone(self): import logging; logging.getLogger("subwatch").warning("nothing is sent")
+    """
+    env = {**site(source, lacks="subwatch_trial:Lacks"), "SUBWATCH_SINK_LACKS_MODE": "event"}
+    done = cli("sinks", "--check", env=env)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert re.search(r"^lacks +wrong: nothing is sent$", done.stdout, re.MULTILINE)
 
 
 def test_check_uses_the_settings(cli, tmp_path):

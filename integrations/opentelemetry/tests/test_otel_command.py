@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -60,6 +61,36 @@ def test_span_and_lines_reach_the_collector(run, collector, endpoints, readback,
     assert collector.plain(line.body) == "WARNING: low"
     assert line.span_id == exit.span_id == span.span_id
     assert (service or "subwatch") in readback.services()
+
+
+@pytest.mark.parametrize(
+    ("exporter", "verdict"), [("otlp", "ok"), ("nix", "wrong: opentelemetry: ")], ids=["right", "wrong"]
+)
+def test_check_says_whether_an_sdk_can_be_set_up_and_sends_nothing(tmp_path, protocol, exporter, verdict):
+    foreign = ("OTEL_", "SUBWATCH_")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        env = {
+            "TRACEPARENT": f"00-{TRACE}-{SPAN}-01",
+            "OTEL_TRACES_EXPORTER": exporter,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://{}:{}".format(*server.getsockname()),
+            "SUBWATCH_SINK_OPENTELEMETRY_METRICS": "true",
+        }
+        done = subprocess.run(
+            [BIN / "subwatch", "sinks", "--check"],
+            cwd=tmp_path,
+            env=clean | env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    (row,) = [line for line in done.stdout.splitlines() if line.startswith("opentelemetry ")]
+    assert row.partition(" ")[2].strip().startswith(verdict)
+    assert done.stderr == ""
 
 
 def test_example_of_the_readme(collector, endpoints, readback, tmp_path):

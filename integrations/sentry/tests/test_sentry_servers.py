@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -167,6 +168,33 @@ def tool(*arguments, **env):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SENTRY_")}
     command = [sys.executable, "-m", "subwatch", "run", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env={**clean, **env}, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("env", "verdict"),
+    [
+        ({}, "ok: installed, not configured (sentry sink: nothing is sent: set SENTRY_DSN"),
+        ({"SUBWATCH_SINK_SENTRY_MODE": "event"}, "wrong: sentry sink: nothing is sent: set SENTRY_DSN"),
+        ({"SENTRY_DSN": "nonsense"}, "wrong: SENTRY_DSN of the sentry sink is no DSN"),
+        ({"SENTRY_DSN": "http://key@{}:{}/1"}, "ok"),
+    ],
+    ids=["none", "wanted", "wrong", "right"],
+)
+def test_check_of_the_command_line_tool(env, verdict):
+    """It says what is missing, and sends nothing."""
+    foreign = ("SENTRY_", "SUBWATCH_")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        env = {name: value.format(*server.getsockname()) for name, value in env.items()}
+        command = [sys.executable, "-m", "subwatch", "sinks", "--check"]
+        done = subprocess.run(command, capture_output=True, text=True, env={**clean, **env}, timeout=60)
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    (row,) = [line for line in done.stdout.splitlines() if line.startswith("sentry ")]
+    said = row.partition(" ")[2].strip()
+    assert said == verdict if verdict == "ok" else said.startswith(verdict)
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("by", ["option", "environment"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 import time
 
@@ -15,6 +16,7 @@ from ._values import Spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from importlib.metadata import EntryPoint
 
     from ._settings import Settings
@@ -53,14 +55,15 @@ def _check(settings: Settings, points: list[EntryPoint]) -> int:
             or settings.configured(name)
             or any(name == each.name for each in settings["sinks"] or ())
         )
-        well, verdict = _try(settings, spec, used)
+        # what a sink sets up for its program, such as the trace that it continues, is not for the next one
+        well, verdict = contextvars.copy_context().run(_try, settings, spec, used)
         wrong += not well
         print(f"{name.ljust(width)}  {plain(verdict)}", flush=True)
     return 1 if wrong else 0
 
 
 def _try(settings: Settings, spec: Spec, used: bool) -> tuple[bool, str]:
-    """Make, open and close a sink; return whether that is well, and what to say."""
+    """Make, open (or prepare) and close a sink; return whether that is well, and what to say."""
     if spec.name == "callable":
         return not used, "ok: takes a Python function, for use in code only"
     try:
@@ -71,15 +74,46 @@ def _try(settings: Settings, spec: Spec, used: bool) -> tuple[bool, str]:
     except SubwatchError as error:
         return False, f"wrong: {error}"
     begun = time.monotonic()
+    missing: list[str] = []
     try:
-        sink.open(_trial()).close()
+        if callable(prepare := getattr(sink, "standalone", None)):
+            # as `subwatch run` does; without a stream, which now would tell others of a run that is none
+            missing = _warnings(prepare)
+        else:
+            sink.open(_trial()).close()
         left = sink.close(_PATIENCE) or 0
+    except SubwatchError as error:
+        return False, f"wrong: {error}"
     except Exception as error:  # noqa: BLE001 - whatever a plugin raises is the answer
         return False, f"wrong: {type(error).__name__}: {Redactor().text(str(error))}"
     took = time.monotonic() - begun
     if left:
         return False, f"wrong: {left} records were not delivered within {_PATIENCE:g} s"
+    if missing:
+        said = "; ".join(missing)
+        return not used, f"wrong: {said}" if used else f"ok: installed, not configured ({said})"
     return True, "ok" if took < 1 else f"ok, but slow: it took {took:.1f} s to open and close"
+
+
+def _warnings(prepare: Callable[[], object]) -> list[str]:
+    """Call something; return the warnings that it has on the logger ``subwatch``."""
+    import logging
+
+    heard: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(record.getMessage())
+
+    logger, listener = logging.getLogger("subwatch"), Listener(logging.WARNING)
+    before, logger.propagate = logger.propagate, False
+    logger.addHandler(listener)
+    try:
+        prepare()
+    finally:
+        logger.removeHandler(listener)
+        logger.propagate = before
+    return heard
 
 
 def _trial() -> Run:

@@ -74,7 +74,8 @@ class Sink(Protocol):
     Besides these methods a sink may have
 
     - ``name``, for messages and accounts,
-    - ``standalone()``, which the command line tool calls first: it sets up what an application would have,
+    - ``standalone()``, which the command line tool calls first: it sets up what an application would have
+      (``subwatch sinks --check`` calls it instead of `open`, so as to tell nobody of a run that is none),
     - ``terminal``, whether it draws on the terminal: the command line tool then has it show stdout as well.
     """
 
