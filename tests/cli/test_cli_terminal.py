@@ -193,7 +193,9 @@ def main(screen):
         screen.addstr(2, 2, "keys " + " ".join(keys), curses.A_REVERSE)
         screen.refresh()
         key = screen.getkey()
-        keys.append(key)
+        # with us a change may be told twice: by the kernel, and when stderr's terminal has the new size, too
+        if key != "KEY_RESIZE" or key not in keys[-1:]:
+            keys.append(key)
     return keys
 print("typed", curses.wrapper(main))
 print("restored", file=sys.stderr)
