@@ -64,7 +64,7 @@ def is_pattern(name, value):
 
 
 #: Modules whose strings are patterns that are compiled when they are first needed.
-STRINGS = {"subwatch.processors._secrets", "subwatch.processors._arguments", "subwatch.processors.redact"}
+STRINGS = {f"subwatch.processors.{name}" for name in ("_arguments", "_names", "_secrets", "redact")}
 #: Patterns that are only tried at one place of a text, with `match` or `fullmatch`; others are searched for.
 ANCHORED = {
     *(

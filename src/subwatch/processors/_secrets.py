@@ -11,12 +11,13 @@ Sources: gitleaks (shapes of tokens), Relay and Datadog (names of secrets).
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache, partial
+from functools import partial
+
+from ._names import COLON, DOUBLE_QUOTED, EQUALS, FIGURES, SINGLE_QUOTED, compiled, kind_of, may_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["BARE", "BEGIN_KEY", "HEADER", "RULES", "Rule", "Span", "compiled", "find_spans", "open_end"]
 
@@ -28,84 +29,8 @@ BEGIN_KEY = "-----BEGIN PRIVATE KEY-----"
 # What opens a value that ends at a blank, and one that ends with its line.
 BARE, HEADER = "password=x", "authorization: x"
 
-# Names of secrets. These end in a word that tells whatever stands before it (PGPASSWORD, csrftoken) ...
-_STRONG = (
-    *(
-        "password",
-        "passwd",
-        "passwort",
-        "passphrase",
-        "passcode",
-        "secret",
-        "token",
-        "credential",
-        "credentials",
-    ),
-    *("authorization", "cookie"),
-)
-_KEYS = (
-    *(
-        "api",
-        "access",
-        "account",
-        "secret",
-        "private",
-        "encryption",
-        "signing",
-        "master",
-        "shared",
-        "auth",
-        "client",
-    ),
-    *("service", "storage", "deploy", "session"),
-)
-# ... these are a word of their own; and where a colon follows they must be quoted (JSON), else it is prose.
-_WEAK = ("auth", "jwt", "otp", "pass", "pwd", "sas", "session", "sessionid", "session_id", "sig", "signature")
-_SUFFIXES = ("base", "confirmation", "hash", "new", "old", "prod", "value")
-
-#: Patterns are compiled when a text first passes their gates: most never are.
-compiled = lru_cache(None)(re.compile)
-
-_NAME = (
-    rf"(?:(?i:(?P<eol>authorization|cookie)|(?P<strong>{'|'.join(_STRONG)}|(?:{'|'.join(_KEYS)})[-_. ]?key))"
-    rf"|(?i:(?<![a-z])(?:{'|'.join(_WEAK)}))|(?<=[a-z])(?:{'|'.join(word.title() for word in _WEAK)}))"
-    rf"(?i:[-_.]?(?:\d|{'|'.join(_SUFFIXES)}))?\Z"
-)
-_FIGURES = "0123456789"
-_NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_.-" + _FIGURES
-_LAST_THREE = frozenset(name[-3:] for name in (*_STRONG, "key", *_WEAK, *_SUFFIXES))
-_NO_LETTERS = frozenset(_FIGURES + "\"' \t\\")
+_NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_.-" + FIGURES
 _NAME_REACH = 96  # characters from the beginning of a name to its "=" or ":", blanks included
-
-
-def _ending(words: Iterable[str], *, figure: bool) -> str:
-    """Character classes for the last three characters of names that end in `words`, a suffix or a figure."""
-    ends = {word[-3:] for word in (*words, *_SUFFIXES)}
-    if figure:
-        ends |= {end[-2:] + "0" for end in ends} | {end[-1] + mark + "0" for end in ends for mark in "-_."}
-    places = (
-        "".join(sorted({c for end in ends for c in (end[n].lower(), end[n].upper())})) for n in range(3)
-    )
-    return "".join(f"[{re.escape(place)}]" for place in places).replace("0", r"\d")
-
-
-# Colons are everywhere in logs, mostly after figures (14:00:07) or words such as "info": the first assertion
-# must throw these out. So a bare name before a colon does not end in a figure.
-_BARE_NAME = _ending([*_STRONG, "key"], figure=False)
-_ANY_NAME = _ending([*_STRONG, "key", *_WEAK], figure=True)
-_LAST_OF_BARE = _BARE_NAME.rpartition("[")[2][:-1]
-_LAST_OF_ANY = _ANY_NAME.rpartition("[")[2][:-1]
-_EQUALS = (
-    rf"""=(?<=[{_LAST_OF_ANY}"' \t]=)(?:(?<={_ANY_NAME}=)(?<!pid=)"""
-    rf"""|(?<={_ANY_NAME}["' \t]=)|(?<=[\\"' \t]["' \t]=))"""
-)
-_COLON = (
-    rf""":(?<=[{_LAST_OF_BARE} \t]:)(?:(?<={_BARE_NAME}:)"""
-    rf"""|(?<=[ \t]:)(?:(?<={_BARE_NAME}[ \t]:)|(?<=["' \t][ \t]:)))"""
-)
-_DOUBLE_QUOTED, _SINGLE_QUOTED = (
-    (rf"{quote}:(?:(?<={_ANY_NAME}{quote}:)|(?<=\\{quote}:))") for quote in "\"'"
-)
 
 # A closing mark or separator ends a bare value if a blank, the end or the next name follows.
 _MARKS = r"""[,;&"'`)\]}>]"""
@@ -122,13 +47,6 @@ _VALUE = (
 _EOL = r"[:=]?+[ \t]*+(?P<bare>[^\s\"'][^\r\n]*+)"
 
 
-@lru_cache(4096)  # programs name few things again and again
-def _kind(name: str) -> str:
-    """How sure this names a secret: ``"eol"`` (a header), ``"strong"``, ``"weak"``, or ``""`` for no."""
-    match = compiled(_NAME).search(name)
-    return "" if match is None else match.lastgroup or "weak"
-
-
 def _named_values(pattern: str, text: str) -> Iterator[Span]:
     """Find the values in ``NAME=VALUE``, ``NAME: VALUE`` and ``"NAME": "VALUE"``."""
     covered = 0
@@ -136,22 +54,21 @@ def _named_values(pattern: str, text: str) -> Iterator[Span]:
         at = delimiter.end() - 1
         if at + 1 < covered and text[at + 1] not in "\"'\\":
             continue  # inside of a value that goes on: what is named here is masked already
-        last = text[at - 3 : at].lower()
-        if last not in _LAST_THREE and last[-1:] not in _NO_LETTERS:
+        if not may_end(text[max(0, at - 7) : at]):
             continue  # the character classes let it pass, but no name ends so
         head = text[max(0, at - _NAME_REACH) : at].rstrip(" \t")
         quoted = head.endswith(('"', "'"))
         stem = head.rstrip("\"'\\") if quoted else head
         rest = stem.rstrip(_NAME_CHARACTERS)
         name = stem[len(rest) :]
-        kind = _kind(stem[-16:] if name.lower() == "key" else name)
+        kind = kind_of(stem[-16:] if name.lower() == "key" else name)
         if not kind:
             continue
         before = rest[-1:]
         if text[at] == "=":
             if name in ("PWD", "OLDPWD"):
                 continue  # the shell's working directory
-        elif not quoted and (kind == "weak" or name[-1] in _FIGURES):
+        elif not quoted and (kind == "weak" or name[-1] in FIGURES):
             continue  # prose ("auth: ok")
         elif not quoted and before in ("/", "\\") and text[at + 1 : at + 2] in (" ", "\t"):
             continue  # a path in an error message ("/etc/passwd: not found")
@@ -206,17 +123,16 @@ class Rule:
 
     Attributes:
         name: What it finds, for tests and people.
-        gates: Characters that must all occur; looking for one that does not costs next to nothing.
-        needle: A string that must occur; empty if the gates are enough.
+        gates: Characters that must all occur; looking for one that does not costs next to nothing. (Looking for
+            a longer string costs more than the search for a pattern that begins with it.)
         find: Finds the spans in a text of any number of lines.
     """
 
-    __slots__ = ("find", "gates", "name", "needle")
+    __slots__ = ("find", "gates", "name")
 
-    def __init__(self, name: str, gates: str, needle: str, find: Callable[[str], Iterator[Span]]) -> None:
+    def __init__(self, name: str, gates: str, find: Callable[[str], Iterator[Span]]) -> None:
         self.name = name
         self.gates = gates
-        self.needle = needle
         self.find = find
 
 
@@ -249,22 +165,21 @@ _SHAPES = (
 )
 
 RULES = (
-    Rule("name=value", "=", "", partial(_named_values, _EQUALS)),
-    Rule("name: value", ":", "", partial(_named_values, _COLON)),
-    Rule('"name": value', ':"', "", partial(_named_values, _DOUBLE_QUOTED)),
-    Rule("'name': value", ":'", "", partial(_named_values, _SINGLE_QUOTED)),
-    Rule("password in URL", "@:/", "://", _shape(rf"://{_USER}*+:({_AUTHORITY}+)@")),
-    Rule("token in URL", "@:/", "://", _shape(rf"://(?:(?<=ttp://)|(?<=ttps://)|(?<=git://))({_USER}++)@")),
+    Rule("name=value", "=", partial(_named_values, EQUALS)),
+    Rule("name: value", ":", partial(_named_values, COLON)),
+    Rule('"name": value', ':"', partial(_named_values, DOUBLE_QUOTED)),
+    Rule("'name': value", ":'", partial(_named_values, SINGLE_QUOTED)),
+    Rule("password in URL", "@:/", _shape(rf"://{_USER}*+:({_AUTHORITY}+)@")),
+    Rule("token in URL", "@:/", _shape(rf"://(?:(?<=ttp://)|(?<=ttps://)|(?<=git://))({_USER}++)@")),
     Rule(
         "password in SQL",
         "'",
-        "",
         _shape(r"'(?<=[dDyY] ')(?i:(?<=password ')|(?<=identified by '))([^'\r\n]++(?:''[^'\r\n]*+)*+)"),
     ),
-    Rule("bearer", "B", "Bearer ", _shape(r"Bearer[ \t]++([^\s\"',;]++)")),
-    Rule("private key", "-BEGIN", "-----BEGIN ", _private_keys),
+    Rule("bearer", "B", _shape(r"Bearer[ \t]++([^\s\"',;]++)")),
+    Rule("private key", "-BEGIN", _private_keys),
     *(
-        Rule(f"token {literal}", gates, "", _shape(rf"{literal}(?={start}){before}([\w-]++(?:\.[\w-]++)*+)"))
+        Rule(f"token {literal}", gates, _shape(rf"{literal}(?={start}){before}([\w-]++(?:\.[\w-]++)*+)"))
         for gates, literal, before, start in _SHAPES
     ),
 )
@@ -299,6 +214,5 @@ def find_spans(text: str) -> list[Span]:
             if gate not in text:
                 break
         else:
-            if rule.needle in text:
-                found += rule.find(text)
+            found += rule.find(text)
     return found

@@ -1,0 +1,128 @@
+r"""What names secrets have, and where in a text such a name may have ended before a ``:`` or ``=``."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache, partial
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["COLON", "DOUBLE_QUOTED", "EQUALS", "FIGURES", "SINGLE_QUOTED", "compiled", "kind_of", "may_end"]
+
+# Names of secrets. These end in a word that tells whatever stands before it (PGPASSWORD, csrftoken) ...
+_STRONG = (
+    *(
+        "password",
+        "passwd",
+        "passwort",
+        "passphrase",
+        "passcode",
+        "secret",
+        "token",
+        "credential",
+        "credentials",
+    ),
+    *("authorization", "cookie"),
+)
+_KEYS = (
+    *(
+        "api",
+        "access",
+        "account",
+        "secret",
+        "private",
+        "encryption",
+        "signing",
+        "master",
+        "shared",
+        "auth",
+        "client",
+    ),
+    *("service", "storage", "deploy", "session"),
+)
+# ... these are a word of their own; and where a colon follows they must be quoted (JSON), else it is prose.
+_WEAK = ("auth", "jwt", "otp", "pass", "pwd", "sas", "session", "sessionid", "session_id", "sig", "signature")
+_SUFFIXES = ("base", "confirmation", "hash", "new", "old", "prod", "value")
+
+#: Patterns are compiled when a text first passes their gates: most never are.
+compiled = lru_cache(None)(re.compile)
+
+_NAME = (
+    rf"(?:(?i:(?P<eol>authorization|cookie)|(?P<strong>{'|'.join(_STRONG)}|(?:{'|'.join(_KEYS)})[-_. ]?key))"
+    rf"|(?i:(?<![a-z])(?:{'|'.join(_WEAK)}))|(?<=[a-z])(?:{'|'.join(word.title() for word in _WEAK)}))"
+    rf"(?i:[-_.]?(?:\d|{'|'.join(_SUFFIXES)}))?\Z"
+)
+# The same as far as the last characters tell, one of which may be a quote or blank; two may follow any name.
+_TAIL = (
+    r"(?:(?i:sword|asswd|swort|hrase|scode|ecret|token|ntial|tials|zation|ookie|key|auth|jwt|otp|pass|pwd|sas|ssion"
+    rf"|ionid|on_id|sig|ature|\d|{'|'.join(_SUFFIXES)}|mation)[\\\"' \t]?|[\\\"' \t]{{2}})\Z"
+)
+FIGURES = "0123456789"
+
+
+def _ending(words: Iterable[str], after: str, *, figure: bool) -> str:
+    """A pattern for where a name has ended in one of `words`, a suffix or a figure, and `after` has followed.
+
+    The last three characters are judged: one by one first, as that is cheap, and then by what may go together.
+    """
+    places: tuple[set[str], ...] = (set(), set(), set())
+    before: dict[str, tuple[set[str], set[str]]] = {}
+    for end in sorted({word[-3:] for word in (*words, *_SUFFIXES)}):
+        for place, character in zip(
+            (*places, *before.setdefault(end[2], (set(), set()))), end + end, strict=False
+        ):
+            place |= {character, character.upper()}
+    if figure:
+        places[0].update(places[1] | places[2])
+        places[1].update(places[2] | set("-_."))
+        places[2].add("0")
+    first, second, third = map(_class, places)
+    together = [
+        _class(one) + _class(two) + _class({last, last.upper()}) for last, (one, two) in before.items()
+    ]
+    if figure:
+        together.append(rf"{first}{second}\d")
+    return rf"(?<={first}{second}{third}{after})(?<=(?:{'|'.join(together)}){after})"
+
+
+def _class(characters: Iterable[str]) -> str:
+    return f"[{re.escape(''.join(sorted(characters)))}]".replace("0", r"\d")
+
+
+# Colons are everywhere in logs, mostly after figures (14:00:07) or words such as "info": the first assertion
+# must throw these out. So a bare name before a colon does not end in a figure.
+_GAP, _BLANK = r"[\"' \t]", r"[ \t]"
+_LAST_OF_BARE, _LAST_OF_ANY = (
+    "".join(sorted({c for word in words for c in (word[-1], word[-1].upper())}))
+    for words in ((*_STRONG, "key", *_SUFFIXES), (*_STRONG, "key", *_WEAK, *_SUFFIXES))
+)
+_bare = partial(_ending, [*_STRONG, "key"], figure=False)
+_any = partial(_ending, [*_STRONG, "key", *_WEAK], figure=True)
+EQUALS = (
+    rf"""=(?<=[{_LAST_OF_ANY}0-9"' \t]=)(?:{_any("=")}(?<!pid=)"""
+    rf"""|(?<=["' \t]=)(?:{_any(_GAP + "=")}|(?<=[\\"' \t]["' \t]=)))"""
+)
+COLON = (
+    rf""":(?<=[{_LAST_OF_BARE} \t]:)(?:{_bare(":")}"""
+    rf"""|(?<=[ \t]:)(?:{_bare(_BLANK + ":")}|(?<=["' \t][ \t]:)))"""
+)
+DOUBLE_QUOTED, SINGLE_QUOTED = (rf"{quote}:(?:{_any(quote + ':')}|(?<=\\{quote}:))" for quote in "\"'")
+
+
+@lru_cache(4096)  # programs name few things again and again
+def kind_of(name: str) -> str:
+    """How sure this names a secret: ``"eol"`` (a header), ``"strong"``, ``"weak"``, or ``""`` for no."""
+    match = compiled(_NAME).search(name)
+    return "" if match is None else match.lastgroup or "weak"
+
+
+@lru_cache(4096)
+def may_end(tail: str) -> bool:
+    """Whether the name of a secret may end so.
+
+    Args:
+        tail: Seven characters, or all that there are; one of them may be a quote or blank behind the name.
+    """
+    return compiled(_TAIL).search(tail) is not None
