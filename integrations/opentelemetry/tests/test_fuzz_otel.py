@@ -68,7 +68,7 @@ def test_no_environment_breaks_a_child(environ):
         assert found.is_valid or found.trace_id == 0
         if environ.get("TRACEPARENT") == VALID:
             assert f"{found.trace_id:032x}" == VALID[3:35]
-        checked(child_environment(context.get_current(), True))
+        checked(child_environment(trace.get_current_span(), context.get_current(), True))
     finally:
         context.detach(token)
 
@@ -98,7 +98,7 @@ def test_the_trace_arrives_whatever_the_baggage(trace_id, span_id, states, bags,
     here = trace.set_span_in_context(span, context.Context())
     for name, text in bags.items():
         here = baggage.set_baggage(name, text, here)
-    variables = checked(child_environment(here, with_baggage))
+    variables = checked(child_environment(span, here, with_baggage))
     if not with_baggage:
         assert variables["BAGGAGE"] is None
     token = continue_trace({name: value for name, value in variables.items() if value is not None})

@@ -14,7 +14,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, Trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from subwatch_opentelemetry import OpenTelemetrySink, continue_trace
-from subwatch_opentelemetry._propagation import _EnvironmentGetter, _variable
+from subwatch_opentelemetry._propagation import _EnvironmentGetter, _variable, child_environment
 
 TRACE, SPAN = 0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331
 PARENT = f"00-{TRACE:032x}-{SPAN:016x}-01"
@@ -73,6 +73,25 @@ def test_baggage_can_be_kept_back(memory, Child, within):
 
     assert stream.env["BAGGAGE"] is None
     stream.close()
+
+
+class Own(CompositePropagator):
+    """The same as the default one, but not known to be."""
+
+
+@pytest.mark.parametrize("flags", [0, 1, 2, 3])
+@pytest.mark.parametrize("state", [[], [("vendor", "x")]])
+@pytest.mark.parametrize("bags", [{}, {"tenant": "a b"}])
+@pytest.mark.parametrize("with_baggage", [True, False])
+def test_the_shortcut_says_what_the_propagator_says(flags, state, bags, with_baggage):
+    place = SpanContext(TRACE, SPAN, False, TraceFlags(flags), TraceState(state))
+    within = context.Context()
+    for name, text in bags.items():
+        within = baggage.set_baggage(name, text, within)
+    short = child_environment(NonRecordingSpan(place), within, with_baggage)
+    propagate.set_global_textmap(Own([TraceContextTextMapPropagator(), W3CBaggagePropagator()]))
+
+    assert short == child_environment(NonRecordingSpan(place), within, with_baggage)
 
 
 def test_nothing_when_not_wanted(memory, Child):

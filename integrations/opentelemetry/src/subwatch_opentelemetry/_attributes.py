@@ -8,6 +8,7 @@ Python constants are "incubating" and move between releases, hence the copies.
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -119,13 +120,23 @@ def process_attributes(run: Run, limit: int | None, pid: int | None, command_arg
         if len(run.argv) > _MAX_ARGS:
             attributes[PROCESS_ARGS_COUNT] = len(run.argv)
     attributes[RUN_ID] = run.id[:limit]
-    attributes[PROCESS_WORKING_DIRECTORY] = clean(run.cwd, limit)
-    if run.argv and run.argv[0][:1] == "/":
-        attributes[PROCESS_EXECUTABLE_PATH] = clean(run.argv[0], limit)
-    if run.caller is not None:
-        attributes[CODE_FILE_PATH] = clean(run.caller.file, limit)
-        attributes[CODE_LINE_NUMBER] = run.caller.line
-        attributes[CODE_FUNCTION_NAME] = clean(run.caller.function, limit)
+    caller = run.caller
+    where = (None, 0, "") if caller is None else (caller.file, caller.line, caller.function)
+    attributes.update(_surroundings(limit, run.cwd, run.argv[0] if run.argv else "", *where))
+    return attributes
+
+
+@lru_cache(64)  # the same place in the code mostly starts the same program
+def _surroundings(
+    limit: int | None, cwd: str, executable: str, file: str | None, line: int, function: str
+) -> dict[str, Any]:
+    attributes: dict[str, Any] = {PROCESS_WORKING_DIRECTORY: clean(cwd, limit)}
+    if executable.startswith("/"):
+        attributes[PROCESS_EXECUTABLE_PATH] = clean(executable, limit)
+    if file is not None:
+        attributes[CODE_FILE_PATH] = clean(file, limit)
+        attributes[CODE_LINE_NUMBER] = line
+        attributes[CODE_FUNCTION_NAME] = clean(function, limit)
     return attributes
 
 

@@ -12,14 +12,18 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from opentelemetry import baggage, context, propagate
+from opentelemetry import baggage, context, propagate, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import Getter, Setter, TextMapPropagator
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
     from contextvars import Token
 
     from opentelemetry.context import Context
+    from opentelemetry.trace import Span
 
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 
@@ -33,6 +37,15 @@ def _variable(key: str) -> str:
 @lru_cache(maxsize=4)
 def _variables(propagator: TextMapPropagator) -> tuple[str, ...]:
     return tuple(map(_variable, propagator.fields))
+
+
+@lru_cache(maxsize=4)
+def _is_usual(propagator: TextMapPropagator) -> bool:
+    """Whether it is the API's default one."""
+    if type(propagator) is not CompositePropagator:
+        return False
+    parts = [type(part) for part in getattr(propagator, "_propagators", ())]
+    return parts == [TraceContextTextMapPropagator, W3CBaggagePropagator]
 
 
 class _EnvironmentSetter(Setter["MutableMapping[str, str | None]"]):
@@ -53,11 +66,12 @@ _SETTER = _EnvironmentSetter()
 _GETTER = _EnvironmentGetter()
 
 
-def child_environment(parent: Context, with_baggage: bool) -> dict[str, str | None]:
+def child_environment(span: Span, within: Context, with_baggage: bool) -> dict[str, str | None]:
     """Return the variables that make a child continue the trace.
 
     Args:
-        parent: Context whose current span is to be the child's parent.
+        span: The span that is to be the child's parent.
+        within: Context in which it was started.
         with_baggage: Whether the child may see the baggage.
 
     Returns:
@@ -65,8 +79,18 @@ def child_environment(parent: Context, with_baggage: bool) -> dict[str, str | No
         not belong to the new ``TRACEPARENT``.
     """
     propagator = propagate.get_global_textmap()
+    place = span.get_span_context()
+    if (
+        _is_usual(propagator)
+        and place.is_valid
+        and not place.trace_state
+        and not (with_baggage and baggage.get_all(within))
+    ):  # what the propagator would say, in a fifth of its time
+        parent = f"00-{place.trace_id:032x}-{place.span_id:016x}-{place.trace_flags:02x}"
+        return {"TRACEPARENT": parent, "TRACESTATE": None, "BAGGAGE": None}
+    within = trace.set_span_in_context(span, within)
     variables: dict[str, str | None] = dict.fromkeys(_variables(propagator))
-    propagator.inject(variables, parent if with_baggage else baggage.clear(parent), _SETTER)
+    propagator.inject(variables, within if with_baggage else baggage.clear(within), _SETTER)
     return variables
 
 

@@ -158,7 +158,8 @@ class OpenTelemetrySink:
         start_ns = time.time_ns()
         if telemetry.traces:
             span = self._start_span(run, within, start_ns)
-            within = trace.set_span_in_context(span, within)
+            if not span.is_recording():  # nobody asks below whether there is a log for one that is
+                within = trace.set_span_in_context(span, within)
         else:
             # without an SDK the child is told of the span that we were told of
             span = NonRecordingSpan(trace.get_current_span(within).get_span_context())
@@ -168,7 +169,7 @@ class OpenTelemetrySink:
             run.fields["trace_id"] = f"{place.trace_id:032x}"
             run.fields["span_id"] = f"{place.span_id:016x}"
             if self._propagate:
-                env = child_environment(within, self._baggage)
+                env = child_environment(span, within, self._baggage)
         stream: Stream
         if (
             span.is_recording()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.trace import Status, StatusCode
+from opentelemetry.trace import Status, StatusCode, set_span_in_context
 
 from subwatch.records import Exit, Lines, Start
 
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 #: child a second time.
 spawning: ContextVar[Stream | None] = ContextVar("subwatch_opentelemetry_spawning", default=None)
 
-#: So many attributes a span gets at most when the child is started, and when it has ended.
-_ROOM_AT_START, _ROOM_AT_EXIT = 10, 10
-ROOM_LATER = _ROOM_AT_START + _ROOM_AT_EXIT
+#: So many attributes a span gets at most for what was started, and for how it ended.
+_ROOM_FOR_START, _ROOM_FOR_EXIT = 10, 10
+ROOM_LATER = _ROOM_FOR_START + _ROOM_FOR_EXIT
 
 _MAX_DESCRIPTION = 256
 
@@ -96,7 +97,7 @@ class SpanStream(Stream):
         plan: What to do.
         run: The run.
         span: Its span, started.
-        within: Context with that span, for what is to be joined to it.
+        within: Context in which it was started.
         env: Variables for the child.
         start_ns: When the span starts.
     """
@@ -116,11 +117,16 @@ class SpanStream(Stream):
         self._run = run
         self._span = span
         self._recording = span.is_recording()
-        self._within = within
+        self._outside = within
         self._start_ns = start_ns
         self._pid: int | None = None
         self._log: LineLog | None = None
         self._ended = False
+
+    @cached_property
+    def _within(self) -> Context:
+        """Context with the span, for what is to be joined to it."""
+        return set_span_in_context(self._span, self._outside)
 
     @property
     def wants_lines(self) -> bool:
@@ -151,7 +157,7 @@ class SpanStream(Stream):
         """End the span if no exit record has."""
         if self._log is not None:
             self._log.finish()
-        self._end(None)
+        self._end(None, {})
 
     def _logged(self) -> LineLog:
         if self._log is None:
@@ -171,15 +177,8 @@ class SpanStream(Stream):
     def _started(self, start: Start) -> None:
         self.spawning = False
         self._pid = start.pid
-        if self._recording:  # not before the start, so that the child need not wait for it
-            attributes = self._process_attributes(start.pid)
-            self._span.set_attributes(self._telemetry.limits.fit(attributes, _ROOM_AT_EXIT))
         if self._telemetry.metrics is not None:
             self._telemetry.metrics.started(self._run)
-
-    def _process_attributes(self, pid: int | None) -> dict[str, Any]:
-        length = self._telemetry.limits.length
-        return names.process_attributes(self._run, length, pid, self._plan.command_args)
 
     def _exited(self, exit: Exit) -> None:
         failed = exit.failed
@@ -194,10 +193,7 @@ class SpanStream(Stream):
                 self._tell_tail(exit, attributes)
             if self._log is not None:
                 attributes |= self._log.losses()
-            if self._pid is None:
-                attributes |= self._process_attributes(exit.pid)
-            self._span.set_attributes(self._telemetry.limits.fit(attributes))
-        self._end(exit.time_ns)
+        self._end(exit, attributes)
         if self._telemetry.metrics is not None:
             self._telemetry.metrics.exited(exit)
 
@@ -221,12 +217,18 @@ class SpanStream(Stream):
             return list(exit.tail)[len(exit.tail) - wanted :]
         return self._run.tail(wanted) or exit.tail
 
-    def _end(self, time_ns: int | None) -> None:
+    def _end(self, exit: Exit | None, attributes: dict[str, Any]) -> None:
         self.spawning = False
         if self._ended:
             return
         self._ended = True
+        if self._recording:
+            # all at once: each call has its price, and nobody is sent a span before its end
+            limits = self._telemetry.limits
+            pid = self._pid if exit is None else exit.pid
+            started = names.process_attributes(self._run, limits.length, pid, self._plan.command_args)
+            self._span.set_attributes(limits.fit(limits.fit(started, _ROOM_FOR_EXIT) | attributes))
         # Not before its start, even when the clock was set back meanwhile.
-        self._span.end(None if time_ns is None else max(time_ns, self._start_ns))
+        self._span.end(None if exit is None else max(exit.time_ns, self._start_ns))
         if self._pid is not None and self._telemetry.metrics is not None:
             self._telemetry.metrics.ended(self._run)
