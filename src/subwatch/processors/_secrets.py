@@ -184,6 +184,11 @@ RULES = (
     ),
 )
 
+# By their first gates, so that none is looked for twice: what is missing takes a search of the whole text.
+_BY_GATE = tuple(
+    (gate, [(rule.gates[1:], rule.find) for rule in RULES if rule.gates[0] == gate])
+    for gate in dict.fromkeys(rule.gates[0] for rule in RULES)
+)
 _TOKEN_BEGINS = "|".join(literal + before for _, literal, before, _ in _SHAPES)
 
 
@@ -209,10 +214,12 @@ def open_end(text: str) -> int | None:
 def find_spans(text: str) -> list[Span]:
     """Find what to mask in `text`, by all rules; in no order, possibly overlapping."""
     found: list[Span] = []
-    for rule in RULES:
-        for gate in rule.gates:
-            if gate not in text:
-                break
-        else:
-            found += rule.find(text)
+    for gate, rules in _BY_GATE:
+        if gate in text:
+            for others, find in rules:
+                for other in others:
+                    if other not in text:
+                        break
+                else:
+                    found += find(text)
     return found
