@@ -443,6 +443,13 @@ def test_gates_lose_nothing(text: str) -> None:
     assert fast - keys == slow - keys
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_gates_let_every_name_pass(name: str) -> None:
+    for suffix in SUFFIXES:
+        for after in ("=", ":", '":', " =", " :", '" :'):
+            test_gates_lose_nothing.hypothesis.inner_test(f"{name}{suffix}{after}zQ ")  # type: ignore[attr-defined]
+
+
 def slowly(text: str) -> tuple[set[int], set[int]]:
     """Which characters are parts of private keys, and of any secret: each line searched by each rule, ungated."""
     everywhere = "[:=]"
