@@ -89,17 +89,15 @@ class Monitor:
         if not self._env:
             return None
         ours_as_bytes, ours = _os.environment()
-        if given is None:
-            added = {os.fsencode(name): value and os.fsencode(value) for name, value in self._env.items()}
-            return {name: value for name, value in {**ours_as_bytes, **added}.items() if value is not None}
-        env: dict[str, str] = dict(given)
+        env: dict[Any, Any] = dict(ours_as_bytes if given is None else given)
         for name, value in self._env.items():
-            if name in given and given[name] != ours.get(name):
+            if given is not None and name in given and given[name] != ours.get(name):
                 continue  # set by the caller, and not only copied along with all of os.environ
+            key = os.fsencode(name) if given is None else name
             if value is None:
-                env.pop(name, None)
+                env.pop(key, None)
             else:
-                env[name] = value
+                env[key] = os.fsencode(value) if given is None else value
         return env
 
     def watch(self, names: Sequence[str]) -> None:
