@@ -17,4 +17,5 @@ def test_all_sinks_stay_as_small_as_they_were():
     warm = 4  # rounds; queues and caches are full then
     assert sizes[-1] - sizes[warm] < 3.0, sizes  # MiB
     assert threads[-1] <= max(threads[:warm]), threads
-    assert descriptors[-1] <= max(descriptors[:warm]), descriptors
+    # the server is in this process, too: a connection that happens to be open has two ends
+    assert descriptors[-1] <= max(descriptors[:warm]) + 2, descriptors
