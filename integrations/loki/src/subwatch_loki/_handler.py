@@ -15,7 +15,7 @@ from subwatch_loki._sender import sending
 from subwatch_loki._sink import LokiSink
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import TypeAlias
 
     from subwatch.records import Run
@@ -113,6 +113,7 @@ class _QueueEmitter(LokiEmitterV1):  # type: ignore[misc]
     """The plug of python-logging-loki's handler: hands each record to the queue instead of to the network."""
 
     stream: Any
+    start: Callable[[], None]
     size = FULL
     _records = _Records(0)
 
@@ -137,6 +138,7 @@ class _QueueEmitter(LokiEmitterV1):  # type: ignore[misc]
         if self._records.pid != os.getpid() or not self._records.add(entry):
             self._records = _Records(self.size)
             self._records.add(entry)
+            self.start()
             self.stream.emit(self._records)
 
 
@@ -180,6 +182,7 @@ class LokiHandler(Base):
         self._sink = _LogSink(url, labels=dict(tags or {}), **options)
         super().__init__(self._sink.url, version=version)
         self._stream = self.emitter.stream = self._sink.open(cast("Run", None))
+        self.emitter.start = self._sink._shipper.start
         self.emitter.size = min(FULL, capacity // 32)
 
     def __repr__(self) -> str:

@@ -7,6 +7,7 @@ batch, a 2xx need not have stored anything, and some 5xx never go away.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import logging
 import random
@@ -120,8 +121,9 @@ class Sender:
                 thread = threading.Thread(
                     target=work, args=(self._work,), name="subwatch-loki-sender", daemon=True
                 )
-                thread.start()
-                self._thread = thread
+                with contextlib.suppress(RuntimeError):  # the interpreter ends; `close` counts what is there
+                    thread.start()
+                    self._thread = thread
 
     def close(self, timeout: float) -> int:
         """Deliver what there is, at most `timeout` seconds long; returns how many entries were not."""

@@ -110,8 +110,12 @@ class Shipper:
             batch = self._encoder.add(owner, ",".join(values), len(values), min(times), max(times))
         self._pass(batch)
 
+    def start(self) -> None:
+        """Start the sending thread now: at the end of the interpreter it may be too late."""
+        self._sender.start()
+
     def _expect(self, owner: Owner, count: int) -> None:
-        self._sender.start()  # now: at the end of the interpreter it may be too late
+        self.start()
         self._outbox.expect(owner, count)
 
     def _pass(self, batch: Batch | None) -> None:
