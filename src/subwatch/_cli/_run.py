@@ -68,6 +68,7 @@ def run(settings: Settings, command: Sequence[str]) -> int:
     messages.listen()  # opening the sinks may have brought more libraries
     job.go(signals)
     status = _status(job.exit)
+    interrupted = job.exit.signal == "SIGINT" and signals.interrupted()
     signals.ended(status)
     messages.tell()
     job.deliver()
@@ -75,7 +76,7 @@ def run(settings: Settings, command: Sequence[str]) -> int:
         job.show(failed=status != 0)
     if settings["verbose"] or (settings["quiet"] and status != 0):
         _say_last(job.exit)
-    if signals.interrupted and job.exit.signal == "SIGINT":
+    if interrupted:
         signals.die(signal.SIGINT)  # so that a shell's loop or script ends too, as it would without us
     return status
 

@@ -42,6 +42,7 @@ __all__ = ["EndedBySignal", "Signals"]
 
 _FATAL = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2}
 _TAKEN = {*_FATAL, SIGCHLD, SIGCONT, SIGTSTP, SIGWINCH}
+_BEHIND = 0.1  # seconds that the thread may need to take a signal
 _MEANT_ANEW = 0.1  # seconds after the child's end; what comes sooner was for the child
 
 
@@ -60,9 +61,6 @@ class Signals:
     """Takes signals from its making on.
 
     What was ignored or blocked when we were started (``nohup``, ``trap ''``) stays so, for us and the child.
-
-    Attributes:
-        interrupted: Whether Ctrl-C was pressed on the terminal that we share with the child.
     """
 
     def __init__(self) -> None:
@@ -71,7 +69,7 @@ class Signals:
         ignored = {number for number in _TAKEN if signal.getsignal(number) is signal.SIG_IGN}
         self._taken = _TAKEN - ignored - self._mask
         signal.pthread_sigmask(signal.SIG_BLOCK, self._taken)
-        self.interrupted = False
+        self._interrupted = False  # by a key, as the child was
         self._events: deque[tuple[int, bool, int]] = deque()
         self._wakes, self._wake = os.pipe()
         os.set_blocking(self._wakes, False)
@@ -119,6 +117,14 @@ class Signals:
         if self._events:
             self._notify()
 
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C was pressed on the terminal that we share with the child; the thread that takes signals may be a moment behind."""
+        deadline = time.monotonic() + _BEHIND
+        while not self._interrupted and time.monotonic() < deadline:
+            time.sleep(0.002)
+            self._react()
+        return self._interrupted
+
     def ended(self, status: int) -> None:
         """The child is gone; whoever wants us to end now does not want to wait for sinks."""
         self._ended = (time.monotonic(), status)
@@ -165,7 +171,7 @@ class Signals:
             elif number == SIGWINCH:
                 self._resized(shared)
             elif shared:
-                self.interrupted |= number == SIGINT
+                self._interrupted |= number == SIGINT
             elif number == SIGTSTP and self._stopped:
                 pass  # sent to the whole group, and obeyed
             elif number == SIGTSTP and self._tree:
