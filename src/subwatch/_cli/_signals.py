@@ -118,7 +118,10 @@ class Signals:
             self._notify()
 
     def interrupted(self) -> bool:
-        """Whether Ctrl-C was pressed on the terminal that we share with the child; the thread that takes signals may be a moment behind."""
+        """Whether Ctrl-C was pressed on the terminal that we share with the child.
+
+        The thread that takes signals may be a moment behind.
+        """
         deadline = time.monotonic() + _BEHIND
         while not self._interrupted and time.monotonic() < deadline:
             time.sleep(0.002)
