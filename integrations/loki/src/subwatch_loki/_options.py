@@ -132,22 +132,11 @@ class Options:
             raise ConfigError(f"loki: headers must be a mapping, not {type(headers).__name__}")
         extra = {str(name): str(value) for name, value in (headers or {}).items()}
         _check_headers({"tenant": tenant, "token": token}, extra)
-        verify = others.get("verify", True)
-        if not isinstance(verify, bool) and not (isinstance(verify, (str, os.PathLike)) and str(verify)):
-            # to requests all that is false, "" and None too, means not to verify
-            raise ConfigError("loki: verify is True, or the path of a CA bundle, or False, and nothing else")
-        for what in ("verify", "cert"):
-            files: Any = others.get(what)
-            for file in files if isinstance(files, tuple | list) else (files,):
-                if isinstance(file, str) and not Path(file).exists():
-                    raise ConfigError(f"loki: {what} names a file that does not exist: {file}")
+        _check_tls(others.get("verify", True), others.get("cert"))
         wait = (timeout, timeout) if isinstance(timeout, (int, float)) else timeout
         path = default_spool() if spool is True else Path(spool) if spool else None
         if not isinstance(progress, (int, float)) or not 0 <= progress < math.inf:
             raise ConfigError(f"loki: progress takes seconds, 0 or more, or True or False, not {progress!r}")
-        names = fields if isinstance(fields, bool) else [fields] if isinstance(fields, str) else fields
-        if not isinstance(names, (bool, Sequence)):
-            raise ConfigError(f"loki: fields takes names, or True or False, not {fields!r}")
         options = cls(
             url=plain,
             username=username or None,
@@ -158,7 +147,7 @@ class Options:
             timeout=wait,
             spool=path,
             progress=progress,
-            fields=names if isinstance(names, bool) else frozenset(map(str, names)),
+            fields=_names(fields),
             **others,  # type: ignore[arg-type]
         )
         for name in NUMBERS:
@@ -166,6 +155,24 @@ class Options:
             if not isinstance(value, (int, float)) or not value > 0:
                 raise ConfigError(f"loki: {name} must be a number greater than 0, not {value!r}")
         return options
+
+
+def _check_tls(verify: Any, cert: Any) -> None:
+    if not isinstance(verify, bool) and not (isinstance(verify, (str, os.PathLike)) and str(verify)):
+        # to requests all that is false, "" and None too, means not to verify
+        raise ConfigError("loki: verify is True, or the path of a CA bundle, or False, and nothing else")
+    for what, files in (("verify", verify), ("cert", cert)):
+        for file in files if isinstance(files, tuple | list) else (files,):
+            if isinstance(file, str) and not Path(file).exists():
+                raise ConfigError(f"loki: {what} names a file that does not exist: {file}")
+
+
+def _names(fields: Any) -> bool | frozenset[str]:
+    if isinstance(fields, bool):
+        return fields
+    if not isinstance(fields, Sequence):
+        raise ConfigError(f"loki: fields takes names, or True or False, not {fields!r}")
+    return frozenset([fields] if isinstance(fields, str) else map(str, fields))
 
 
 def _check_headers(known: Mapping[str, str | None], extra: Mapping[str, str]) -> None:
