@@ -243,9 +243,13 @@ def test_an_interpreter(step_by_step):
     step_by_step(
         [sys.executable, "-I", "-q"],
         [
-            (">>>", "import sys; print('to stdout'); print('to stderr', file=sys.stderr)\n"),
-            ("to stderr", "1 / 0\n"),
-            ("ZeroDivisionError", "\x04"),
+            # with a pause: the next prompt goes to stdout, and may come before what has just gone to stderr
+            (
+                ">>>",
+                "import sys, time; print('to stdout'); print('to stderr', file=sys.stderr); time.sleep(0.2)\n",
+            ),
+            ("\nto stderr", "print(1 / 3, file=sys.stderr); time.sleep(0.2)\n"),
+            ("\n0.333", "\x04"),
         ],
         columns=100,
     )
