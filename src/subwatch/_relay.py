@@ -142,10 +142,10 @@ def _follow(drive: Drive, poller: Poller | None) -> None:
             poller.run(drive)
     except _LetGo:
         _hand_over(drive)
-    with _lock:
-        _live.pop(drive, None)
     if drive.monitor is not None:
         drive.monitor.close()
+    with _lock:  # not before: the end of the interpreter waits for sinks that are still at work
+        _live.pop(drive, None)
 
 
 def _wakeable(poller: Poller) -> Poller:

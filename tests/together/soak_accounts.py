@@ -21,6 +21,7 @@ class Run:
         self.key = self.kind = self.reason = self.settled = self.captured = self.error = None
         self.counted = 0  # lines, by the exit record
         self.closed = False
+        self.drained = True  # by the exit record
         self.dropped = {}  # by the exit record
         self.left_out = False  # a sink raised
         self.events = {}  # Start and Exit, with their times
@@ -37,6 +38,7 @@ class Run:
         elif "event" in entry:
             self.events[entry["event"].lower()] = entry["ns"]
             self.reason = entry.get("reason")
+            self.drained = entry.get("drained", True)
             self.counted = entry.get("lines", 0)
             self.dropped = entry.get("dropped", {})
         elif "settled" in entry:
@@ -137,12 +139,18 @@ class Accounts:
             expected = batch["first"] + batch["count"]
         self.sums["lines"] += expected - 1
         by_itself = run.reason in ("exited", "signaled") and run.closed and not run.error
-        left = run.worker.startswith("exit")  # before what late writers had to say
+        left = run.worker.startswith(
+            "exit"
+        )  # before what late writers had to say, or the exit record says so
         for writer, marks in run.marks().items():
             numbers = [int(mark.rstrip("!")) for mark in marks]
             if numbers != list(range(len(numbers))):
                 self.complain(run, f"writer {writer}: {numbers}")
-            if by_itself and not marks[-1].endswith("!") and not (left and writer == "g"):
+            if (
+                by_itself
+                and not marks[-1].endswith("!")
+                and not (left and (writer == "g" or not run.drained))
+            ):
                 self.complain(run, f"writer {writer}: the end is missing after {marks[-1]}")
         if (
             run.reason

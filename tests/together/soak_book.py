@@ -90,7 +90,12 @@ class Page:
             ended = {}
             if type(records) is Exit:
                 lines = sum(records.lines.values())
-                ended = {"reason": records.reason, "lines": lines, "dropped": dict(records.dropped)}
+                ended = {
+                    "reason": records.reason,
+                    "drained": records.drained,
+                    "lines": lines,
+                    "dropped": dict(records.dropped),
+                }
             BOOK.write(run=self.run.id, event=type(records).__name__, ns=CLOCK.real(), **ended)
 
     def close(self):
