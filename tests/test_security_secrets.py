@@ -149,13 +149,13 @@ def test_a_sink_that_adds_impossible_variables_is_left_out(env, log):
 
 
 def frames(error, seen=None):
-    """All local variables of all frames but the test's own, of an error and whatever it is chained to."""
+    """All local variables of all frames but the caller's, of an error and whatever it is chained to."""
     seen = seen or set()
     if error is None or id(error) in seen:
         return
     seen.add(id(error))
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_filename != __file__:
+        if frame.f_code.co_filename != __file__ or frame.f_code.co_name == "runner":
             for name, value in frame.f_locals.items():
                 yield f"{frame.f_code.co_filename} {frame.f_code.co_name} {name}={value!r}"
     yield from frames(error.__cause__, seen)
@@ -186,10 +186,23 @@ FAILURES = {
 }
 
 
+@pytest.fixture(params=[False, True], ids=["", "wrapped"])
+def wrapped(request, monkeypatch):
+    """Popen as it is, and as error trackers wrap it: with a frame of their own that holds all arguments."""
+    if request.param:
+        original = subprocess.Popen.__init__
+
+        def runner(*args, **kwargs):
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(subprocess.Popen, "__init__", runner)
+
+
 @pytest.mark.parametrize("name", ["run", "watch", "aio", "Popen"])
 @pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.usefixtures("wrapped")
 def test_frames_hold_no_secret(name, failure):
-    """Error trackers send along the local variables of all frames: of ours none holds the command or a variable."""
+    """Error trackers send along the local variables of all frames: of those behind ours none holds the command."""
     command, options = FAILURES[failure]
     with pytest.raises(Exception) as caught:  # noqa: PT011 - of five kinds
         fail_with(name, command, options)

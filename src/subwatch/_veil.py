@@ -73,9 +73,10 @@ def veil_error(error: BaseException, monitor: Monitor) -> None:
 
 
 def forgets(function: F) -> F:
-    """Empty, of what a public function raises, our frames and those of :mod:`subprocess`.
+    """Empty, of what a public function raises, our frames and all that we have called.
 
-    Error trackers send along the local variables of all frames, and ours hold the command and the environment.
+    Error trackers send along the local variables of all frames, and these hold the command and the environment:
+    ours, those of :mod:`subprocess`, and of whoever has wrapped that (Sentry's SDK does).
     """
 
     @functools.wraps(function)
@@ -111,8 +112,10 @@ def _empty(error: BaseException | None) -> None:
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         step: TracebackType | None = error.__traceback__
+        called = False
         while step is not None:
-            if step.tb_frame.f_code.co_filename.startswith(_OURS):
+            called = called or step.tb_frame.f_code.co_filename.startswith(_OURS)
+            if called:
                 try:
                     step.tb_frame.clear()
                 except RuntimeError:  # it is still running
