@@ -184,12 +184,16 @@ def _variables(env: Mapping[str, str | None] | None) -> Mapping[str, str | None]
     Raises:
         ValueError: A name or value cannot be one.
     """
-    for name, value in (env or {}).items():
+    if not env:
+        return {}
+    for name, value in env.items():
         try:
-            wrong = not name or "=" in name or "\0" in name + (value or "")
-            os.fsencode(name + (value or ""))
+            text = name if value is None else name + value
+            wrong = not name or "=" in name or "\0" in text
+            if not text.isascii():
+                os.fsencode(text)
         except (TypeError, UnicodeEncodeError):
             wrong = True
         if wrong:
             raise ValueError(f"its env has a variable {name!r} that no environment can hold")
-    return env or {}
+    return env

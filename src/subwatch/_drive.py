@@ -2,7 +2,8 @@
 
 `Drive` reacts to readiness and time; a poller (`subwatch._poller.Poller` in the caller's thread or in a thread of
 a `Popen`, its twin of `subwatch._loop` on an event loop) only says when. So there is one implementation of
-every rule, sync or async. Nothing here knows about lines, levels or sinks.
+every rule, sync or async. Nothing here knows about lines, levels or sinks. What is to be called once is forgotten
+then: kept, it would close a circle and leave all of the run to the garbage collector.
 """
 
 from __future__ import annotations
@@ -134,8 +135,9 @@ class Drive(Reading):
             self.take_rest(channel)
         self._emptying = False
         self._check(time.monotonic())
-        if self.on_exit is not None:
-            self.on_exit()
+        on_exit, self.on_exit = self.on_exit, None
+        if on_exit is not None:
+            on_exit()
         if not self.done:
             self._plan(time.monotonic())
 
@@ -215,5 +217,6 @@ class Drive(Reading):
             self.feed.close()
             self.feed = None
         self.done = True
-        if self._finished is not None:
-            self._finished()
+        finished, self._finished = self._finished, None
+        if finished is not None:
+            finished()

@@ -49,6 +49,7 @@ class _LoopPoller:
             self.drive.tick()
 
     def stop(self) -> None:
+        self.drive = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -87,6 +88,7 @@ class Running:
             self._waiter.set_result(None)
         if self.on_done is not None:
             self._loop.call_soon(self.on_done)
+            self.on_done = None
 
     def abandon(self) -> None:
         """Let go of a child whose loop was closed before its end: nobody can wait for it any more."""

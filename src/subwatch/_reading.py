@@ -34,7 +34,7 @@ _QUICK, _SMALL, _REST = 0.0015, 4096, 0.001
 
 
 class Reading:
-    """The streams of a child, read as they are ready. Whoever inherits it is told by `heard` and `ended_one`.
+    """The streams of a child, read as they are ready. Whoever inherits it is told by `heard` and `relieved`.
 
     Args:
         poller: What waits.
@@ -148,8 +148,9 @@ class Reading:
             self.poller.forget_read(channel.fd)
         if channel.watched and self.monitor is not None:
             self.monitor.eof(channel.name)
-        if channel.on_eof is not None:
-            channel.on_eof()
+        on_eof, channel.on_eof, channel.deliver = channel.on_eof, None, None
+        if on_eof is not None:
+            on_eof()
         self.release(channel)
         self.relieved()
 

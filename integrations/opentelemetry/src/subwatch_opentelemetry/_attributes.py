@@ -112,27 +112,34 @@ def process_attributes(run: Run, limit: int | None, pid: int | None, command_arg
     Returns:
         Attributes of the span.
     """
-    attributes: dict[str, Any] = {PROCESS_EXECUTABLE_NAME: clean(run.program, limit)}
+    attributes: dict[str, Any] = {RUN_ID: run.id[:limit]}
     if pid is not None:
         attributes[PROCESS_PID] = pid
-    if command_args:
-        attributes[PROCESS_COMMAND_ARGS] = [clean(arg, limit) for arg in run.argv[:_MAX_ARGS]]
-        if len(run.argv) > _MAX_ARGS:
-            attributes[PROCESS_ARGS_COUNT] = len(run.argv)
-    attributes[RUN_ID] = run.id[:limit]
     caller = run.caller
     where = (None, 0, "") if caller is None else (caller.file, caller.line, caller.function)
-    attributes.update(_surroundings(limit, run.cwd, run.argv[0] if run.argv else "", *where))
+    attributes.update(_command(limit, run.program, run.argv, run.cwd, command_args, *where))
     return attributes
 
 
 @lru_cache(64)  # the same place in the code mostly starts the same program
-def _surroundings(
-    limit: int | None, cwd: str, executable: str, file: str | None, line: int, function: str
+def _command(
+    limit: int | None,
+    program: str,
+    argv: tuple[str, ...],
+    cwd: str,
+    command_args: bool,
+    file: str | None,
+    line: int,
+    function: str,
 ) -> dict[str, Any]:
-    attributes: dict[str, Any] = {PROCESS_WORKING_DIRECTORY: clean(cwd, limit)}
-    if executable.startswith("/"):
-        attributes[PROCESS_EXECUTABLE_PATH] = clean(executable, limit)
+    attributes: dict[str, Any] = {PROCESS_EXECUTABLE_NAME: clean(program, limit)}
+    if command_args:
+        attributes[PROCESS_COMMAND_ARGS] = [clean(arg, limit) for arg in argv[:_MAX_ARGS]]
+        if len(argv) > _MAX_ARGS:
+            attributes[PROCESS_ARGS_COUNT] = len(argv)
+    attributes[PROCESS_WORKING_DIRECTORY] = clean(cwd, limit)
+    if argv and argv[0].startswith("/"):
+        attributes[PROCESS_EXECUTABLE_PATH] = clean(argv[0], limit)
     if file is not None:
         attributes[CODE_FILE_PATH] = clean(file, limit)
         attributes[CODE_LINE_NUMBER] = line

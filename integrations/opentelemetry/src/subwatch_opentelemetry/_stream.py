@@ -227,7 +227,9 @@ class SpanStream(Stream):
             limits = self._telemetry.limits
             pid = self._pid if exit is None else exit.pid
             started = names.process_attributes(self._run, limits.length, pid, self._plan.command_args)
-            self._span.set_attributes(limits.fit(limits.fit(started, _ROOM_FOR_EXIT) | attributes))
+            started = limits.fit(started, _ROOM_FOR_EXIT)
+            started.update(attributes)
+            self._span.set_attributes(limits.fit(started))
         # Not before its start, even when the clock was set back meanwhile.
         self._span.end(None if exit is None else max(exit.time_ns, self._start_ns))
         if self._pid is not None and self._telemetry.metrics is not None:
