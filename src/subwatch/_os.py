@@ -11,6 +11,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Set
+    from typing import Any
 
 __all__ = [
     "clear",
@@ -126,7 +127,7 @@ class _Name(bytes):
     """
 
     __slots__ = ()
-    __contains__ = frozenset[bytes]().__contains__  # type: ignore[assignment]
+    __contains__: Any = frozenset[bytes]().__contains__
 
 
 _environ: tuple[dict[bytes, bytes], dict[bytes, bytes], dict[str, str]] | None = None
@@ -137,7 +138,7 @@ def environment() -> tuple[dict[bytes, bytes], dict[str, str]]:
     global _environ  # noqa: PLW0603 - a cache of one
     current: dict[bytes, bytes] = getattr(os.environ, "_data", None) or dict(os.environb)
     if _environ is None or _environ[0] != current:
-        named = {_Name(name): value for name, value in current.items()}
+        named: dict[bytes, bytes] = {_Name(name): value for name, value in current.items()}
         _environ = (dict(current), named, dict(os.environ))
     return _environ[1:]
 
