@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -126,15 +127,62 @@ def test_a_new_phase_begins_anew() -> None:
 
 
 def test_without_fractions() -> None:
-    thinner: ProgressThinner[float] = ProgressThinner(first=2, last=False, interval=10)
+    thinner: ProgressThinner[float] = ProgressThinner(interval=10)
 
-    assert thinned(thinner, [(None, float(n)) for n in range(25)]) == [0, 1, 11, 21]
+    assert thinned(thinner, [(None, float(n)) for n in range(25)]) == [0, 10, 20, 24]
     assert thinner.thinned == 21
 
 
-@given(st.lists(st.tuples(st.none() | st.floats(0, 1), st.floats(0, 5)), max_size=40), st.booleans())
-def test_thinning_loses_and_moves_nothing(updates: list[tuple[float | None, float]], last: bool) -> None:
-    thinner: ProgressThinner[int] = ProgressThinner(last=last, interval=7)
+@pytest.mark.parametrize(("interval", "shown"), [(True, 4), (0, 4), (False, 0), (1e9, 2)])
+def test_all_updates_or_none(interval: float | bool, shown: int) -> None:
+    thinner: ProgressThinner[float] = ProgressThinner(interval)
+
+    assert len(thinned(thinner, [(n / 10, 0.0) for n in range(4)])) == shown
+    assert (thinner.thinned, thinner.due) == (4 - shown, None)
+
+
+def test_updates_that_nobody_reads_are_no_phase_of_the_others() -> None:
+    thinner: ProgressThinner[str] = ProgressThinner(interval=10)
+    read = Progress(fraction=0.5, recognizer="x")
+    out = [
+        thinner.feed(f"{now}{'r' if progress else 'u'}", progress, now)
+        for now in range(3)
+        for progress in (read, None)
+    ]
+
+    assert out == [["0r"], ["0u"], [], [], [], []]
+    assert (thinner.due, thinner.thinned) == (10, 2)
+    assert thinner.release(10) == ["2r", "2u"]
+    assert thinner.flush() == []
+
+
+def test_an_update_kept_back_is_held_for_those_that_would_follow_it() -> None:
+    thinner: ProgressThinner[int] = ProgressThinner()
+    read = Progress(fraction=0.5, recognizer="x")
+    held = []
+    for number in range(2):
+        thinner.feed(number, None, 0.0)
+        held.append((thinner.holds(None), thinner.holds(read)))
+
+    assert held == [(False, False), (True, False)]
+    assert not ProgressThinner(False).holds(None)
+
+
+def test_which_batches_may_have_updates() -> None:
+    columns = [("\n", None), ("\r", None), ("\n", Progress(fraction=0.5))]
+    batches = [SimpleNamespace(endings=["\n", ending], progress=[None, read]) for ending, read in columns]
+
+    for interval, expected in (
+        (10.0, [False, True, True]),
+        (False, [False, True, True]),
+        (True, [False] * 3),
+    ):
+        assert [ProgressThinner(interval).concerns(lines) for lines in batches] == expected
+
+
+@given(st.lists(st.tuples(st.none() | st.floats(0, 1), st.floats(0, 5)), max_size=40))
+def test_thinning_loses_and_moves_nothing(updates: list[tuple[float | None, float]]) -> None:
+    thinner: ProgressThinner[int] = ProgressThinner(interval=7)
     out: list[int] = []
     now = 0.0
     for number, (fraction, gap) in enumerate(updates):

@@ -10,17 +10,19 @@ import operator
 from collections import deque
 from typing import Generic, TypeVar
 
-from subwatch.records import ERROR, INFO, WARNING
+from subwatch.records import ERROR, INFO, WARNING, Progress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
-    from subwatch.records import Progress
+    from subwatch.records import Lines
 
 __all__ = ["HoldBack", "ProgressThinner", "Throttle"]
 
 T = TypeVar("T")
+
+_UNREAD = Progress()  # stands for that of an update which no recogniser reads
 
 
 class Throttle:
@@ -95,73 +97,105 @@ class Throttle:
 
 
 class ProgressThinner(Generic[T]):
-    """Lets the first progress updates through, the last, and at most one in an interval between.
+    """Thins the progress updates of one run: of each phase the first, the last, and at most one in an interval.
+
+    A phase begins with another recogniser, or when the fraction falls; it ends when the fraction reaches 1.0.
+    Updates that no recogniser reads, such as lines that end with a lone carriage return, are thinned by
+    themselves: they are no phase of the others.
 
     Args:
-        first: How many to let through at the beginning of each phase; a phase begins with another recogniser,
-            or when the fraction falls.
-        last: Whether to let the last through: the one that reaches 1.0, and what `flush` gives at the end.
-        interval: Seconds.
-
-    Attributes:
-        thinned: Updates kept back for good.
+        interval: Seconds; True lets all updates through, False none.
     """
 
-    def __init__(self, *, first: int = 1, last: bool = True, interval: float = 10.0) -> None:
-        self.thinned: int = 0
-        self._first = first
-        self._last = last
-        self._interval = interval
-        self._phase = ""
-        self._fraction = -1.0
-        self._passed = 0
-        self._time = -math.inf
-        self._held: list[T] = []
+    def __init__(self, interval: float | bool = 10.0) -> None:
+        self._all = interval is True
+        self._rows: tuple[_Row[T], ...] = ()
+        if not isinstance(interval, bool):
+            self._rows = (_Row(interval), _Row(interval))  # that somebody reads, that nobody reads
+        self._unwanted = 0
+
+    @property
+    def thinned(self) -> int:
+        """Updates kept back for good."""
+        return self._unwanted + sum(row.thinned for row in self._rows)
 
     @property
     def due(self) -> float | None:
         """When `release` gives out what is kept back, by the clock of `feed`; None when nothing is."""
-        return self._time + self._interval if self._held else None
+        return min((row.due for row in self._rows if row.due is not None), default=None)
 
-    def feed(self, item: T, progress: Progress, now: float) -> list[T]:
+    def concerns(self, lines: Lines) -> bool:
+        """Whether a batch may have updates to be thinned: most have none, and need no look at each line."""
+        return not self._all and ("\r" in lines.endings or any(lines.progress))
+
+    def holds(self, progress: Progress | None) -> bool:
+        """Whether an update is kept back that one with this progress would follow."""
+        return bool(self._rows) and self._rows[progress is None].due is not None
+
+    def feed(self, item: T, progress: Progress | None, now: float) -> list[T]:
         """Take the next update.
 
         Args:
             item: What to write for it, such as the `Line`.
-            progress: Its progress.
+            progress: Its progress; None where no recogniser reads any.
             now: Seconds, by any clock that does not go back.
 
         Returns:
             What to write now: nothing, the item, or the last of the phase before and the item.
         """
+        if self._rows:
+            return self._rows[progress is None].feed(item, progress or _UNREAD, now)
+        self._unwanted += not self._all
+        return [item] if self._all else []
+
+    def release(self, now: float) -> list[T]:
+        """Give out the latest updates if `due`: where progress stands still, that is how far it is."""
+        return [item for row in self._rows for item in row.release(now)]
+
+    def flush(self) -> list[T]:
+        """Give out the last updates if they are still kept back: at the end of the run."""
+        return [item for row in self._rows for item in row.flush()]
+
+
+class _Row(Generic[T]):
+    """Updates that follow one another, for `ProgressThinner`, whose words are used here."""
+
+    def __init__(self, interval: float) -> None:
+        self.thinned = 0
+        self._interval = interval
+        self._phase = ""
+        self._fraction = -1.0
+        self._time = -math.inf
+        self._held: list[T] = []
+
+    @property
+    def due(self) -> float | None:
+        return self._time + self._interval if self._held else None
+
+    def feed(self, item: T, progress: Progress, now: float) -> list[T]:
         fraction = -1.0 if progress.fraction is None else progress.fraction
         ready: list[T] = []
         if progress.recognizer != self._phase or fraction < self._fraction:
             ready = self.flush()
-            self._phase, self._passed = progress.recognizer, 0
-        ends = self._last and fraction >= 1.0 > self._fraction
+            self._phase, self._time = progress.recognizer, -math.inf
+        ends = fraction >= 1.0 > self._fraction
         self._fraction = fraction
-        if ends or self._passed < self._first or now - self._time >= self._interval:
-            self._passed += 1
-            self._time = now
-            self.thinned += len(self._held)
-            self._held = []
-            return [*ready, item]
         self.thinned += len(self._held)
+        if ends or now - self._time >= self._interval:
+            self._held, self._time = [], now
+            return [*ready, item]
         self._held = [item]
         return ready
 
     def release(self, now: float) -> list[T]:
-        """Give out the latest update if it is `due`: where progress stands still, that is how far it is."""
         if self.due is None or now < self.due:
             return []
         held, self._held, self._time = self._held, [], now
         return held
 
     def flush(self) -> list[T]:
-        """Give out the last update if it is still kept back: at the end of the run."""
         held, self._held = self._held, []
-        if self._last and self._fraction < 1.0:
+        if self._fraction < 1.0:
             return held
         self.thinned += len(held)
         return []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from subwatch.errors import ConfigError
 from subwatch.processors.grouping import Grouper
 from subwatch.processors.throttle import HoldBack, ProgressThinner, Throttle
-from subwatch.records import INFO, Progress
+from subwatch.records import INFO
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from subwatch.records import Exit, Line, Lines
 
 __all__ = ["Entry", "StageOptions", "Stages"]
-
-_UPDATE = Progress()  # stands for that of an update which no recogniser reads
 
 
 class StageOptions(NamedTuple):
@@ -74,13 +72,7 @@ class Stages:
     """The stages of one run: progress thinned, groups formed, floods throttled, warnings held back."""
 
     def __init__(self, options: StageOptions) -> None:
-        progress = options.progress
-        self._all = progress is True
-        # updates that nobody can read must not look like a new phase of those that somebody can
-        self._thinners: tuple[ProgressThinner[Line], ...] = ()
-        if not isinstance(progress, bool):
-            self._thinners = (ProgressThinner(interval=progress), ProgressThinner(interval=progress))
-        self._unwanted = 0
+        self._thinner: ProgressThinner[Line] = ProgressThinner(options.progress)
         self._throttle = None if options.throttle is None else Throttle(burst=options.throttle)
         self._admitted = INFO
         self._hold: HoldBack[Entry] | None = HoldBack() if options.hold_back else None
@@ -89,7 +81,7 @@ class Stages:
     @property
     def thinned(self) -> int:
         """Progress updates left out for good."""
-        return self._unwanted + sum(thinner.thinned for thinner in self._thinners)
+        return self._thinner.thinned
 
     @property
     def repeated(self) -> int:
@@ -109,15 +101,14 @@ class Stages:
     @property
     def due(self) -> float | None:
         """When `idle` has something to write, in seconds since the epoch; None while nothing waits for that."""
-        waiting = (*self._thinners, *(self._groupers or {}).values(), self._throttle)
+        waiting = (self._thinner, *(self._groupers or {}).values(), self._throttle)
         return min((each.due for each in waiting if each is not None and each.due is not None), default=None)
 
     def idle(self, time_ns: int) -> Iterator[Entry]:
         """Return what has waited long enough, though no line has come."""
         now = time_ns / 1e9
-        for thinner in self._thinners:
-            for line in thinner.release(now):
-                yield from self._release(self._group(line.stream, [line], now), now)
+        for line in self._thinner.release(now):
+            yield from self._release(self._group(line.stream, [line], now), now)
         for grouper in (self._groupers or {}).values():
             if _is_due(grouper, now):
                 yield from self._release(map(_entry, grouper.flush()), now)
@@ -136,7 +127,7 @@ class Stages:
     def finish(self, time_ns: int) -> Iterator[Entry]:
         """Return what was kept back of progress, groups and notices."""
         now = time_ns / 1e9
-        for line in [line for thinner in self._thinners for line in thinner.flush()]:
+        for line in self._thinner.flush():
             yield from self._release(self._group(line.stream, [line], now), now)
         for grouper in (self._groupers or {}).values():
             yield from self._release(map(_entry, grouper.flush()), now)
@@ -148,13 +139,10 @@ class Stages:
         for line, level, progress, ending in columns:
             if level not in heard and self._groupers is None:
                 continue
-            if self._all or (progress is None and ending != "\r"):
+            if progress is None and ending != "\r":
                 yield line
-            elif self._thinners:
-                thinner = self._thinners[progress is None]
-                yield from thinner.feed(line, progress or _UPDATE, now)
             else:
-                self._unwanted += 1
+                yield from self._thinner.feed(line, progress, now)
 
     def _group(self, stream: str, lines: Iterable[Line], now: float) -> Iterator[Entry]:
         if self._groupers is None:

@@ -94,7 +94,7 @@ class RunStream:
             ends[index] = f'"{note}{ends[index][1:]}'
         width = lines.size // len(texts)
         begin = 0
-        for index, updates in (*self._updates.feed(lines, texts, ends), (len(texts), ())):
+        for index, updates in (*self._updates.find(lines, texts, ends), (len(texts), ())):
             part = slice(begin, index)
             self._shipper.lines(
                 self, lines.time_ns + begin, lines.first + begin, texts[part], ends[part], width
@@ -154,7 +154,7 @@ class RunStream:
 
     def _finish(self) -> None:
         """Send the last progress updates, if they were kept back."""
-        for update in self._updates.finish():
+        for update in self._updates.flush():
             self._shipper.lines(self, *update, 0)
 
     # -- start and exit --------------------------------------------------------------------------------------

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from subwatch.records import WARNING, Progress
+from subwatch.records import WARNING
 from subwatch.sinks import ProgressThinner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from subwatch.records import Lines
+    from subwatch.records import Lines, Progress
 
 __all__ = ["AMOUNTS", "Update", "Updates", "amounts"]
 
@@ -18,7 +18,6 @@ __all__ = ["AMOUNTS", "Update", "Updates", "amounts"]
 AMOUNTS = ("progress", "progress_completed", "progress_total", "progress_unit", "progress_label")
 #: Name of the recogniser that reads a percentage in any program's lines.
 GENERIC = "percent"
-_UNREAD = Progress()  # stands for that of an update which no recogniser reads
 
 
 class Update(NamedTuple):
@@ -30,32 +29,16 @@ class Update(NamedTuple):
     ends: list[str]
 
 
-class Updates:
-    """Thins the progress updates of one run: of each phase the first, the last, and a few between them.
+class Updates(ProgressThinner[Update]):
+    """Finds and thins the progress updates of one run.
 
     Updates are lines that end with a lone carriage return, and those whose progress is read by the recogniser
     of a program; a percentage alone may stand in any line (``[ 50%] Building x.o``), and only counts where it
     ends a row of updates. No updates are lines from WARNING on, and those after the exit, whose record has the
     count.
-
-    Args:
-        every: Seconds from one to the next; True to let all of them go, False for none.
     """
 
-    def __init__(self, every: float | bool) -> None:
-        self._all = every is True
-        # Updates that nobody can read must not look like a new phase of those that somebody can.
-        self._thinners: list[ProgressThinner[Update]] = []
-        if not isinstance(every, bool):
-            self._thinners = [ProgressThinner(interval=every), ProgressThinner(interval=every)]
-        self._unwanted = 0
-
-    @property
-    def thinned(self) -> int:
-        """Updates left out for good."""
-        return self._unwanted + sum(thinner.thinned for thinner in self._thinners)
-
-    def feed(self, lines: Lines, texts: list[str], ends: list[str]) -> Iterator[tuple[int, list[Update]]]:
+    def find(self, lines: Lines, texts: list[str], ends: list[str]) -> Iterator[tuple[int, list[Update]]]:
         """Find the updates in a batch.
 
         Args:
@@ -66,38 +49,20 @@ class Updates:
         Yields:
             Where an update was, and which go in its place: none, it or an earlier one, or both.
         """
-        if self._all or lines.late or not ("\r" in lines.endings or any(lines.progress)):
+        if lines.late or not self.concerns(lines):
             return
         columns = zip(lines.progress, lines.endings, lines.levels, strict=True)
         for index, (progress, ending, level) in enumerate(columns):
             if level >= WARNING or not (ending == "\r" or self._goes_on(progress)):
                 continue
             update = Update(lines.time_ns + index, lines.first + index, [texts[index]], [ends[index]])
-            if self._thinners:
-                thinner = self._thinners[progress is None]
-                yield index, thinner.feed(update, progress or _UNREAD, lines.time_ns / 1e9)
-            else:
-                self._unwanted += 1
-                yield index, []
+            yield index, self.feed(update, progress, lines.time_ns / 1e9)
 
     def _goes_on(self, progress: Progress | None) -> bool:
         """Whether a whole line is an update: by its program, or since it ends a row of others."""
         if progress is None or progress.recognizer != GENERIC:
             return progress is not None
-        return bool(self._thinners) and self._thinners[0].due is not None
-
-    @property
-    def due(self) -> float | None:
-        """When `release` has something, in seconds since the epoch; None for never."""
-        return min((thinner.due for thinner in self._thinners if thinner.due is not None), default=None)
-
-    def release(self, now: float) -> list[Update]:
-        """Updates that were kept back, and after which nothing came: how far it is where it stands still."""
-        return [update for thinner in self._thinners for update in thinner.release(now)]
-
-    def finish(self) -> list[Update]:
-        """The last updates, where they were kept back."""
-        return [update for thinner in self._thinners for update in thinner.flush()]
+        return self.holds(progress)
 
 
 def amounts(progress: Progress) -> Iterator[tuple[str, object]]:

@@ -98,8 +98,8 @@ class LineLog:
     def finish(self) -> None:
         """Emit the last progress updates, where they were kept back."""
         if enabled(self._logger, self._context):
-            for batch, indexes in self._updates.finish():
-                self._emit(batch, indexes)
+            for batch, index in self._updates.flush():
+                self._emit(batch, [index])
 
     def _emit(self, lines: Lines, indexes: Sequence[int]) -> None:
         emit, context = self._logger.emit, self._context

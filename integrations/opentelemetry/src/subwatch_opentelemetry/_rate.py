@@ -5,17 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from subwatch.records import WARNING, Progress
+from subwatch.records import WARNING
 from subwatch.sinks import ProgressThinner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from subwatch.records import Lines
-
-    Place = tuple[Lines, int]
-
-_UNREAD = Progress()  # stands for that of an update which no recogniser reads
 
 
 class RateLimit:
@@ -53,49 +49,26 @@ class RateLimit:
         return sorted(sorted(range(count), key=lambda index: -levels[index])[:granted])
 
 
-class Updates:
-    """Of the progress updates of one run the first and the last of each phase, and a few between them.
+class Updates(ProgressThinner[tuple["Lines", int]]):
+    """Finds and thins the progress updates of one run; each is a batch and the index of a line.
 
     Updates are lines whose progress a recogniser reads, and lines that end with a lone carriage return, but none
     from WARNING on.
-
-    Args:
-        every: Seconds from one to the next; True lets all of them through, False none.
     """
-
-    def __init__(self, every: float | bool) -> None:
-        self._all = every is True
-        # by whether a recogniser reads them: those that none reads must not look like a phase of the others
-        self._thinners: list[ProgressThinner[Place]] = []
-        if not isinstance(every, bool):
-            self._thinners = [ProgressThinner(interval=every), ProgressThinner(interval=every)]
-        self._unwanted = 0
-
-    @property
-    def thinned(self) -> int:
-        """Updates left out for good."""
-        return self._unwanted + sum(thinner.thinned for thinner in self._thinners)
 
     def pick(self, lines: Lines) -> list[tuple[Lines, Sequence[int]]]:
         """Return what to tell of: this batch and maybe earlier ones, each with indexes of its lines."""
-        if self._all or not ("\r" in lines.endings or any(lines.progress)):
+        if not self.concerns(lines):
             return [(lines, range(len(lines)))]
         picked: dict[int, tuple[Lines, list[int]]] = {}
         for batch, index in self._thin(lines):
             picked.setdefault(batch.first, (batch, []))[1].append(index)
         return [(batch, sorted(indexes)) for batch, indexes in picked.values()]
 
-    def _thin(self, lines: Lines) -> Iterator[Place]:
+    def _thin(self, lines: Lines) -> Iterator[tuple[Lines, int]]:
         columns = zip(lines.progress, lines.endings, lines.levels, strict=True)
         for index, (progress, ending, level) in enumerate(columns):
             if (progress is None and ending != "\r") or level >= WARNING:
                 yield lines, index
-            elif self._thinners:
-                thinner = self._thinners[progress is None]
-                yield from thinner.feed((lines, index), progress or _UNREAD, lines.time_ns / 1e9)
             else:
-                self._unwanted += 1
-
-    def finish(self) -> list[tuple[Lines, Sequence[int]]]:
-        """Return the last updates, where they were kept back."""
-        return [(lines, [index]) for thinner in self._thinners for lines, index in thinner.flush()]
+                yield from self.feed((lines, index), progress, lines.time_ns / 1e9)
