@@ -57,6 +57,19 @@ def front(request):
     return helper("fronts").Front(request.param)
 
 
+@pytest.fixture
+def strangers(monkeypatch):
+    """Makes a file, or a link itself, somebody else's; who is not root becomes somebody else himself."""
+
+    def give_away(path):
+        if os.geteuid() == 0:
+            os.chown(path, 12345, -1, follow_symlinks=False)
+        else:
+            monkeypatch.setattr(os, "geteuid", lambda: 54321)
+
+    return give_away
+
+
 def pytest_configure(config):
     config.addinivalue_line(
         "markers", "shared_children: children of a shared fixture come and go, so leaks are not looked for"

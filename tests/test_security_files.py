@@ -42,19 +42,6 @@ def shared():
             os.unlink(name)
 
 
-@pytest.fixture
-def strangers(monkeypatch):
-    """Makes a file, or a link itself, somebody else's."""
-
-    def give_away(path):
-        if os.geteuid() == 0:
-            os.chown(path, 12345, -1, follow_symlinks=False)
-        else:
-            monkeypatch.setattr(os, "geteuid", lambda: 54321)
-
-    return give_away
-
-
 def test_new_files_are_private_whatever_the_umask(tmp_path, umask):
     path = tmp_path / "run.jsonl"
     subwatch.run(

@@ -22,19 +22,6 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.fixture
-def strangers(monkeypatch):
-    """Makes a file, or a link itself, somebody else's; who is not root becomes somebody else himself."""
-
-    def give_away(path):
-        if os.geteuid() == 0:
-            os.chown(path, 12345, -1, follow_symlinks=False)
-        else:
-            monkeypatch.setattr(os, "geteuid", lambda: 54321)
-
-    return give_away
-
-
 def found(folder):
     remarks = []
     return _config.find(str(folder), remarks), remarks

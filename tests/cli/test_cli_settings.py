@@ -105,30 +105,32 @@ def test_options_of_sinks_come_from_all_three(cli, write, records, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("\n\ntimout = 3\n", "line 3: unknown key 'timout': did you mean 'timeout'?"),
+        ("\n\ntimout = 3\n", ", line 3: unknown key 'timout': did you mean 'timeout'?"),
         (
             "# no\ntimeout = 'soon'\n",
-            "line 2: timeout takes a time such as 90, '1.5s', '15m', '2h' or '1d'; 'soon' is not that",
+            ", line 2: timeout takes a time such as 90, '1.5s', '15m', '2h' or '1d'; 'soon' is not that",
         ),
-        ("timeout = -1\n", "line 1: timeout takes a time"),
-        ("timeout = true\n", "line 1: timeout takes a time"),
-        ("quiet = 'perhaps'\n", "line 1: quiet takes true or false; 'perhaps' is not that"),
-        ("tail = 1.5\n", "line 1: tail takes a whole number, 0 or more"),
-        ("\n[tags]\na = 1\n", 'line 2: tags takes a table of texts such as { app = "backup" }'),
-        ("sinks = 3\n", "line 1: sinks takes a list of texts"),
-        ("stop_on = '('\n", "line 1: stop_on takes a regular expression; '(' is none: missing )"),
-        ("encoding = 'klingon'\n", "line 1: encoding takes the name of an encoding"),
-        ("sink = ['loki']\n", "line 1: options of a sink stand in a table of its own, such as [sink.loki]"),
-        ("timeout = \n", "is no valid TOML: Invalid value (at line 1, column 11)"),
-        ("\n[tool.subwatch]\ntimeout = 3\n", "line 2: unknown key 'tool'"),
+        ("timeout = -1\n", ", line 1: timeout takes a time"),
+        ("timeout = true\n", ", line 1: timeout takes a time"),
+        ("quiet = 'perhaps'\n", ", line 1: quiet takes true or false; 'perhaps' is not that"),
+        ("tail = 1.5\n", ", line 1: tail takes a whole number, 0 or more"),
+        ("\n[tags]\na = 1\n", ', line 2: tags takes a table of texts such as { app = "backup" }'),
+        ("sinks = 3\n", ", line 1: sinks takes a list of texts"),
+        ("stop_on = '('\n", ", line 1: stop_on takes a regular expression; '(' is none: missing )"),
+        ("encoding = 'klingon'\n", ", line 1: encoding takes the name of an encoding"),
+        ("sink = ['loki']\n", ", line 1: options of a sink stand in a table of its own, such as [sink.loki]"),
+        ("timeout = \n", " is no valid TOML: Invalid value (at line 1, column 11)"),
+        ("\n[tool.subwatch]\ntimeout = 3\n", ", line 2: unknown key 'tool'"),
+        ('sinks = ["jsonlines"]\n\n[sink.jsonlines]\npth = "x"\n', ", line 3: wrong options for sink 'jsonlines' (pth)"),
+        ('# so\nsinks = ["lokki"]\n', ", line 2: no sink named 'lokki' is installed"),
+        ('sinks = ["jsonlines"]\n', ", line 1: JsonLinesSink takes a path or a file"),
     ],
 )  # fmt: skip
 def test_errors_in_a_file_name_the_file_the_line_and_the_cure(cli, write, tmp_path, content, message):
     write(content)
     done = cli("run", "--", "echo", "started")
     assert (done.returncode, done.stdout) == (125, "")
-    assert done.stderr.startswith(f"subwatch: {tmp_path / 'subwatch.toml'}")
-    assert message in done.stderr
+    assert done.stderr.startswith(f"subwatch: {tmp_path / 'subwatch.toml'}{message}"), done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -205,18 +207,3 @@ def test_credentials_are_not_shown_in_errors(cli):
     )
     assert done.returncode == 125
     assert "hunter2" not in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ('sinks = ["jsonlines"]\n\n[sink.jsonlines]\npth = "x"\n', "line 3: wrong options for sink 'jsonlines' (pth)"),
-        ('# so\nsinks = ["lokki"]\n', "line 2: no sink named 'lokki' is installed"),
-        ('sinks = ["jsonlines"]\n', "line 1: JsonLinesSink takes a path or a file"),
-    ],
-)  # fmt: skip
-def test_sinks_that_a_file_has_wrong_name_it(cli, write, tmp_path, content, message):
-    write(content)
-    done = cli("run", "--", "echo", "started")
-    assert (done.returncode, done.stdout) == (125, "")
-    assert done.stderr.startswith(f"subwatch: {tmp_path / 'subwatch.toml'}, {message}"), done.stderr

@@ -178,6 +178,13 @@ AROUND = st.lists(
 ).map("".join)
 
 
+def no_piece_is_seen(*told):
+    for lines in told:
+        shown = "".join(line.text for line in lines)
+        for at in range(len(SECRET) - 5):
+            assert SECRET[at : at + 6] not in shown
+
+
 @given(
     st.sampled_from(PLANTS),
     AROUND,
@@ -200,10 +207,7 @@ def test_no_secret_is_seen_in_pieces(plant, before, after, cuts, max_line, encod
             driver.idle()
     driver.feed(data[start:])
     exit = driver.end()
-    for lines in (driver.lines, exit.tail):
-        shown = "".join(line.text for line in lines)
-        for at in range(len(SECRET) - 5):
-            assert SECRET[at : at + 6] not in shown
+    no_piece_is_seen(driver.lines, exit.tail)
 
 
 @given(
@@ -227,10 +231,7 @@ def test_no_secret_is_seen_in_what_nobody_wanted(plant, after, cuts):
                 start = cut
         driver.feed(data[start:])
         exit = driver.end()
-    for lines in (driver.lines, exit.tail):
-        shown = "".join(line.text for line in lines)
-        for at in range(len(SECRET) - 5):
-            assert SECRET[at : at + 6] not in shown
+    no_piece_is_seen(driver.lines, exit.tail)
 
 
 # -- what lines mean ----------------------------------------------------------------------------------------
