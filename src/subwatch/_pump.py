@@ -30,7 +30,6 @@ class _Peer:
         self.pid = popen.pid
         self.lost = False
         self._popen = weakref.ref(popen)
-        self._alone = popen._leads_group
 
     def status(self) -> int | None:
         popen = self._popen()

@@ -86,9 +86,8 @@ def lend(drive: Drive) -> Callable[[], object]:
     if not threading.current_thread().daemon:
         return _nothing
     gone = threading.Event()
-    wake = _os.clear(
-        os.dup(_enroll(drive, gone.wait))
-    )  # one for each: a loop has one callback per descriptor
+    # one for each: a loop has one callback per descriptor
+    wake = _os.clear(os.dup(_enroll(drive, gone.wait)))
     _lent[drive] = threading.get_ident(), gone
 
     def back() -> None:

@@ -86,7 +86,7 @@ KEYS = st.sampled_from([option.key for option in OPTIONS])
 
 def works(settings):
     """What settings take, the library takes; what is wrong has been said before."""
-    options = settings.library()
+    options = settings.watch_options()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of regular expressions
         subwatch.Watch(sinks=[], **options)

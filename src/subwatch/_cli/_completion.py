@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["script"]
 
-_Words = list[argparse.Action]
+_Actions = list[argparse.Action]
 
 
 def script(shell: str) -> str:
@@ -21,14 +21,14 @@ def script(shell: str) -> str:
     return {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](subcommands, helps)
 
 
-def _subcommands() -> tuple[dict[str, _Words], dict[str, str]]:
+def _subcommands() -> tuple[dict[str, _Actions], dict[str, str]]:
     parser = build()
     chosen = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     helps = {action.dest: action.help or "" for action in chosen._get_subactions()}
     return {name: list(sub._actions) for name, sub in chosen.choices.items()}, helps
 
 
-def _options(actions: _Words) -> Iterator[argparse.Action]:
+def _options(actions: _Actions) -> Iterator[argparse.Action]:
     return (action for action in actions if action.option_strings)
 
 
@@ -95,7 +95,7 @@ complete -F _subwatch subwatch
 """
 
 
-def _bash(subcommands: dict[str, _Words], _: dict[str, str]) -> str:
+def _bash(subcommands: dict[str, _Actions], _: dict[str, str]) -> str:
     valued = [action for action in _options(subcommands["run"]) if action.nargs != 0]
     values = []
     for action in valued:
@@ -147,7 +147,7 @@ if [[ $funcstack[1] == _subwatch ]]; then _subwatch "$@"; else compdef _subwatch
 """
 
 
-def _zsh(subcommands: dict[str, _Words], helps: dict[str, str]) -> str:
+def _zsh(subcommands: dict[str, _Actions], helps: dict[str, str]) -> str:
     cases = []
     for name, actions in subcommands.items():
         lines = []
@@ -173,7 +173,7 @@ def _zsh(subcommands: dict[str, _Words], helps: dict[str, str]) -> str:
 # -- fish ---------------------------------------------------------------------------------------------------
 
 
-def _fish(subcommands: dict[str, _Words], helps: dict[str, str]) -> str:
+def _fish(subcommands: dict[str, _Actions], helps: dict[str, str]) -> str:
     lines = ["# fish completion for subwatch", "complete -c subwatch -f"]
     lines += [
         f"complete -c subwatch -n __fish_use_subcommand -a {name} -d '{helps[name]}'" for name in subcommands
@@ -194,11 +194,11 @@ def _fish(subcommands: dict[str, _Words], helps: dict[str, str]) -> str:
             for action in actions
             if not action.option_strings and action.choices
         ]
-    valued = " ".join(
+    valued = [
         flag for action in _options(subcommands["run"]) if action.nargs != 0 for flag in action.option_strings
-    )
+    ]
     # its parser takes long options only as arguments that do not come first
-    valued = " ".join(sorted(valued.split(), key=lambda flag: flag.startswith("--")))
-    command = f"(__fish_complete_subcommand --fcs-skip=2 {valued})"
+    valued.sort(key=lambda flag: flag.startswith("--"))
+    command = f"(__fish_complete_subcommand --fcs-skip=2 {' '.join(valued)})"
     lines.append(f"complete -c subwatch -n '__fish_seen_subcommand_from run' -x -a '{command}'")
     return "\n".join(lines) + "\n"

@@ -24,7 +24,7 @@ class Option:
         short: One-letter flag.
         flag: Flag where it is not made from the key.
         each: Parses one word, where the flag may be given several times.
-        library: Name of the library's option it becomes; empty when it is the command's own.
+        watch_option: The option of `Watch` that it becomes; empty when it is the command's own.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Option:
         short: str = "",
         flag: str = "",
         each: Callable[[str], Any] | None = None,
-        library: str = "",
+        watch_option: str = "",
     ) -> None:
         self.key = key
         self.parse = parse
@@ -47,7 +47,7 @@ class Option:
         self.metavar = metavar
         self.flags = [*([short] if short else []), flag or "--" + key.replace("_", "-")]
         self.each = each
-        self.library = library
+        self.watch_option = watch_option
 
     @property
     def variable(self) -> str:
@@ -117,7 +117,7 @@ OPTIONS = [
         "how long the sinks may take to deliver at the end (default 2s)",
         group="where",
         metavar="TIME",
-        library="flush_timeout",
+        watch_option="flush_timeout",
     ),
     Option(
         "timeout",
@@ -133,7 +133,7 @@ OPTIONS = [
         "end it when it has written nothing to stderr for this long; status 124",
         group="command",
         metavar="TIME",
-        library="idle_timeout",
+        watch_option="idle_timeout",
     ),
     Option(
         "grace",
@@ -142,7 +142,7 @@ OPTIONS = [
         group="command",
         metavar="TIME",
         short="-k",
-        library="grace",
+        watch_option="grace",
     ),
     Option(
         "stop_on",
@@ -150,14 +150,14 @@ OPTIONS = [
         "end it when a line matches; that is a success, with status 0",
         group="command",
         metavar="REGEX",
-        library="stop_on",
+        watch_option="stop_on",
     ),
     Option(
         "tree",
         _values.flag,
         "run it in a session of its own, and end and signal all that it has started",
         group="command",
-        library="tree",
+        watch_option="tree",
     ),
     Option(
         "drain",
@@ -165,7 +165,7 @@ OPTIONS = [
         "wait this long, after its end, for what processes it left behind still say (default 0)",
         group="command",
         metavar="TIME",
-        library="drain",
+        watch_option="drain",
     ),
     Option(
         "quiet",
@@ -186,7 +186,7 @@ OPTIONS = [
         _values.pty,
         "give it a terminal as stderr, or never; by default it gets one where yours is one",
         group="seen",
-        library="pty",
+        watch_option="pty",
     ),
     Option(
         "tags",
@@ -196,14 +196,14 @@ OPTIONS = [
         metavar="KEY=VALUE",
         flag="--tag",
         each=_values.pair,
-        library="tags",
+        watch_option="tags",
     ),
     Option(
         "watch_stdout",
         _values.flag,
         "make records of the lines on stdout too",
         group="meaning",
-        library="watch_stdout",
+        watch_option="watch_stdout",
     ),
     Option(
         "redact",
@@ -213,7 +213,7 @@ OPTIONS = [
         group="meaning",
         metavar="SECRET",
         each=_values.text,
-        library="redact",
+        watch_option="redact",
     ),
     Option(
         "levels",
@@ -224,7 +224,7 @@ OPTIONS = [
         metavar="LEVEL=REGEX",
         flag="--level",
         each=_values.rule,
-        library="levels",
+        watch_option="levels",
     ),
     Option(
         "default_level",
@@ -232,7 +232,7 @@ OPTIONS = [
         "level of a line that says nothing about it (default info)",
         group="meaning",
         metavar="LEVEL",
-        library="default_level",
+        watch_option="default_level",
     ),
     Option(
         "ceiling",
@@ -240,7 +240,7 @@ OPTIONS = [
         "highest level of a line (default warning: whether it was an error is for the exit status to say)",
         group="meaning",
         metavar="LEVEL",
-        library="ceiling",
+        watch_option="ceiling",
     ),
     Option(
         "tail",
@@ -248,7 +248,7 @@ OPTIONS = [
         "last lines to keep for the record of a failure (default 20)",
         group="meaning",
         metavar="LINES",
-        library="tail",
+        watch_option="tail",
     ),
     Option(
         "encoding",
@@ -256,7 +256,7 @@ OPTIONS = [
         "encoding of the command's output (default utf-8)",
         group="meaning",
         metavar="NAME",
-        library="record_encoding",
+        watch_option="record_encoding",
     ),
     Option(
         "max_line",
@@ -264,7 +264,7 @@ OPTIONS = [
         "size limit of a record; a longer line goes on in the next (default 65536)",
         group="meaning",
         metavar="BYTES",
-        library="max_line",
+        watch_option="max_line",
     ),
     Option(
         "partial_delay",
@@ -272,7 +272,7 @@ OPTIONS = [
         "time after which an unfinished line, such as a prompt, becomes a record (default 0.2)",
         group="meaning",
         metavar="TIME",
-        library="partial_delay",
+        watch_option="partial_delay",
     ),
 ]
 

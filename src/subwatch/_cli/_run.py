@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ._settings import Settings
     from ._spool import Spool
 
-__all__ = ["FAULT", "run"]
+__all__ = ["run"]
 
 #: Exit statuses that are ours and not the command's, as timeout(1) and env(1) use them.
 TIMED_OUT, FAULT, NOT_EXECUTABLE, NOT_FOUND, SIGNALED = 124, 125, 126, 127, 128
@@ -118,7 +118,7 @@ class _Job:
         self._settings = settings
         self._outputs = outputs
         self._spool = _spool() if settings["quiet"] else None
-        options = settings.library()
+        options = settings.watch_options()
         if not outputs.raw:
             options.setdefault("pty", os.isatty(2))
         if outputs.display and os.isatty(1):

@@ -47,12 +47,12 @@ class Settings:
     def __getitem__(self, key: str) -> Any:
         return self._values.get(key)
 
-    def library(self) -> dict[str, Any]:
-        """The options of the library that are set, sinks excepted."""
+    def watch_options(self) -> dict[str, Any]:
+        """The options of `Watch` that are set, sinks excepted."""
         return {
-            option.library: self._values[option.key]
+            option.watch_option: self._values[option.key]
             for option in OPTIONS
-            if option.library and option.key in self._values
+            if option.watch_option and option.key in self._values
         }
 
     def configured(self, name: str) -> bool:

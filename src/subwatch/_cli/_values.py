@@ -13,24 +13,39 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["Spec", "flag", "literal", "number", "pair", "pairs", "pty", "seconds", "specs", "text", "texts"]
+__all__ = [
+    "Spec",
+    "Word",
+    "at_least",
+    "encoding",
+    "flag",
+    "level",
+    "literal",
+    "number",
+    "pair",
+    "pairs",
+    "pattern",
+    "pty",
+    "put",
+    "resolve",
+    "rule",
+    "rules",
+    "seconds",
+    "spec",
+    "specs",
+    "text",
+    "texts",
+]
 
 _DURATION = re.compile(r"\s*+(\d++(?:\.\d*+)?|\.\d++)\s*+(ms|s|m|h|d)?\s*+")
 _UNITS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _WORDS = {
-    "1": True,
-    "true": True,
-    "yes": True,
-    "on": True,
-    "0": False,
-    "false": False,
-    "no": False,
-    "off": False,
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
 }
 _NAME = re.compile(r"[\w.-]+")
-_MOST = (
-    2**31 - 1
-)  # of bytes, lines, or seconds: what is larger is a slip, and more than clocks and buffers take
+# Of bytes, lines, or seconds: what is larger is a slip, and more than clocks and buffers take.
+_MOST = 2**31 - 1
 
 
 def _wrong(takes: str, value: Any) -> ConfigError:
@@ -109,9 +124,8 @@ def encoding(value: Any) -> str:
 
     name = text(value)
     try:
-        if b"x".decode(
-            name, "replace"
-        ):  # the codec of "rot13" is none of bytes, that of "undefined" of nothing
+        # the codec of "rot13" is none of bytes, that of "undefined" of nothing
+        if b"x".decode(name, "replace"):
             return codecs.lookup(name).name
     except (LookupError, ValueError):
         pass

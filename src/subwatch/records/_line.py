@@ -194,15 +194,8 @@ class Lines:
 
     def __reduce__(self) -> tuple[Any, ...]:
         place = (self.run, self.stream, self.first, self.time_ns, self.late)
-        return _revive, (
-            place,
-            self.texts,
-            self.endings,
-            self._flags,
-            self.levels,
-            self.progress,
-            self.fields,
-        )
+        columns = self.texts, self.endings, self._flags, self.levels, self.progress, self.fields
+        return _revive, (place, *columns)
 
     def __repr__(self) -> str:
         return f"Lines(run={self.run.id}, stream={self.stream!r}, first={self.first}, count={len(self)})"

@@ -85,9 +85,8 @@ class Telemetry:
         ]
         if self.metrics is not None:
             providers.append(meter_provider or metrics.get_meter_provider())
-        flushes = [
-            each.force_flush for each in providers if hasattr(each, "force_flush")
-        ]  # the API's have none
+        # the API's have none
+        flushes = [each.force_flush for each in providers if hasattr(each, "force_flush")]
         done: list[bool] = []
         worker = threading.Thread(target=lambda: done.extend(flush() for flush in flushes), daemon=True)
         try:

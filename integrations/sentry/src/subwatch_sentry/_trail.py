@@ -76,9 +76,8 @@ class Trail:
     def _last(self) -> list[Line]:
         """The last lines that say something; of a program's progress only the newest."""
         kept: list[Line] = []
-        readers: dict[
-            tuple[str, str], str | None
-        ] = {}  # asking is dear: once for texts that differ in figures only
+        # asking is dear: once for texts that differ in figures only
+        readers: dict[tuple[str, str], str | None] = {}
         told: set[tuple[str, str]] = set()
         for line in reversed(self._run.tail(self._count * _BACK)):
             shape = (_FIGURES.sub("0", line.text), line.ending)
