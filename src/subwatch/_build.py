@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .sinks import Sink
 
-__all__ = ["monitor", "redactor", "run_id"]
+__all__ = ["check_meaning", "monitor", "redactor", "run_id"]
 
 _LIBRARY = os.path.dirname(os.__file__)
 _INTERNAL = (

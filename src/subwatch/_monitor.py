@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .processors import Redactor
     from .records import Exit, Line, Lines, Run, Usage
 
-__all__ = ["Monitor", "signal_name"]
+__all__ = ["Monitor"]
 
 
 def signal_name(returncode: int | None) -> str | None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
+    "PIPE_SIZE",
     "clear",
     "environment",
     "exit_fd",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .sinks import Sink, SinkLike
 
-__all__ = ["GROUP", "SinkSpec", "build", "build_all", "close_all", "factory", "installed", "sink"]
+__all__ = ["SinkSpec", "build", "build_all", "close_all", "factory", "installed", "sink"]
 
 GROUP = "subwatch.sinks"
 _OWN = {"logging": "LoggingSink", "jsonlines": "JsonLinesSink", "callable": "CallableSink"}

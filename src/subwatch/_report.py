@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["report", "sink_name"]
+__all__ = ["listener", "report", "sink_name"]
 
 #: Takes what is reported, in place of the logger: for the command line tool, which starts sooner without.
 listener: Callable[[str], object] | None = None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
-__all__ = ["Source", "find", "from_environment", "from_file"]
+__all__ = ["Source", "combine", "find", "from_environment", "from_file"]
 
 _SINK = "SUBWATCH_SINK_"
 _OTHERS = {"SUBWATCH_CONFIG"}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ._options import Option
 
-__all__ = ["build", "given"]
+__all__ = ["build", "command", "given", "refuse"]
 
 # Texts fit into 80 columns; what argparse folds is folded to the width of the terminal.
 _ABOUT = """\

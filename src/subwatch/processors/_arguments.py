@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ._secrets import compiled
+from ._names import compiled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

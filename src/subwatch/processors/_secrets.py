@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["BARE", "BEGIN_KEY", "HEADER", "RULES", "Rule", "Span", "compiled", "find_spans", "open_end"]
+__all__ = ["BARE", "BEGIN_KEY", "HEADER", "RULES", "Span", "find_spans", "open_end"]
 
 #: Start, end, and a text after which a secret of the same kind goes on; empty if this one has ended.
 Span = tuple[int, int, str]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from binascii import b2a_base64
 
 from ._arguments import redact_arguments, sensitive_name
-from ._secrets import BARE, BEGIN_KEY, HEADER, compiled, find_spans, open_end
+from ._names import compiled
+from ._secrets import BARE, BEGIN_KEY, HEADER, find_spans, open_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-__all__ = ["Structured", "level_of", "message_of", "time_ns_of"]
+__all__ = ["LEVEL_KEYS", "MESSAGE_KEYS", "TIME_KEYS", "Structured", "level_of", "message_of", "time_ns_of"]
 
 _LONGEST = 65536
 _DEEPEST = 16
 _MOST = 256
 
-_LEVEL_KEYS = (
+LEVEL_KEYS = (
     "level",
     "lvl",
     "severity",
@@ -36,8 +36,8 @@ _LEVEL_KEYS = (
     "error_severity",
     "s",
 )
-_MESSAGE_KEYS = ("message", "msg", "@message", "event", "short_message", "log")
-_TIME_KEYS = ("time", "ts", "timestamp", "@timestamp", "datetime")
+MESSAGE_KEYS = ("message", "msg", "@message", "event", "short_message", "log")
+TIME_KEYS = ("time", "ts", "timestamp", "@timestamp", "datetime")
 _WORDS = {
     **dict.fromkeys(("trace", "debug", "verbose", "d", "t"), DEBUG),
     **dict.fromkeys(("info", "information", "informational", "notice", "log", "i"), INFO),
@@ -152,13 +152,13 @@ class Structured:
             fields[pair[1]] = pair[3] if quoted is None else quoted
             position = pair.end()
         # "A=1" may be anything; a log line has more than one pair, and one of them says what it is.
-        known = fields.keys() & {*_LEVEL_KEYS[:-1], *_MESSAGE_KEYS, *_TIME_KEYS}
+        known = fields.keys() & {*LEVEL_KEYS[:-1], *MESSAGE_KEYS, *TIME_KEYS}
         return fields if known and 2 <= len(fields) <= _MOST else None
 
 
 def level_of(fields: Mapping[str, Any]) -> int | None:
     """The level that fields tell, in the numbers of :mod:`logging`; None when they tell none."""
-    for key in _LEVEL_KEYS:
+    for key in LEVEL_KEYS:
         value = fields.get(key)
         if isinstance(value, str):
             found = _WORDS.get(value.strip().rstrip("12345").lower())
@@ -174,7 +174,7 @@ def level_of(fields: Mapping[str, Any]) -> int | None:
 
 def message_of(fields: Mapping[str, Any]) -> str | None:
     """The message among fields; None when there is none."""
-    for key in _MESSAGE_KEYS:
+    for key in MESSAGE_KEYS:
         value = fields.get(key)
         if isinstance(value, str) and value:
             return value
@@ -186,7 +186,7 @@ def time_ns_of(fields: Mapping[str, Any]) -> int | None:
 
     A number is taken as seconds, milliseconds, microseconds or nanoseconds since the epoch by its size.
     """
-    for key in _TIME_KEYS:
+    for key in TIME_KEYS:
         value = fields.get(key)
         if isinstance(value, str):
             found = _iso_ns(value)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ._background import Background
 
-__all__ = ["CLOSE", "BackgroundStream", "tell"]
+__all__ = ["BackgroundStream", "tell"]
 
 CLOSE: tuple[()] = ()  #: Queued in place of records: the stream is to be closed.
 

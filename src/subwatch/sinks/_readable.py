@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..processors.structured import _LEVEL_KEYS, _MESSAGE_KEYS, _TIME_KEYS, level_of
+from ..processors.structured import LEVEL_KEYS, MESSAGE_KEYS, TIME_KEYS, level_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def readable(text: str, fields: Mapping[str, Any] | None) -> str:
     """
     if not fields:
         return text
-    said = next((key for key in _MESSAGE_KEYS if isinstance(fields.get(key), str) and fields[key]), None)
+    said = next((key for key in MESSAGE_KEYS if isinstance(fields.get(key), str) and fields[key]), None)
     if said is None:
         return text
     others = [
@@ -40,7 +40,7 @@ def readable(text: str, fields: Mapping[str, Any] | None) -> str:
 
 
 def _tells(key: str, value: Any) -> bool:
-    return not (key in _TIME_KEYS or (key in _LEVEL_KEYS and level_of({key: value}) is not None))
+    return not (key in TIME_KEYS or (key in LEVEL_KEYS and level_of({key: value}) is not None))
 
 
 def _spelled(value: Any) -> str:

@@ -19,7 +19,7 @@ from subwatch.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["MAX_LABELS", "label_name", "label_set", "metadata", "metadata_name"]
+__all__ = ["MAX_LABELS", "clip", "label_name", "label_set", "metadata", "metadata_name"]
 
 DEFAULTS = {"service_name": "subwatch", "job": "subwatch"}
 #: Limits of a Loki with default settings (`limits_config`); sizes in bytes of UTF-8.

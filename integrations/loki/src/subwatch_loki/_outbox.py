@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-__all__ = ["Outbox", "say"]
+__all__ = ["Outbox", "logger", "say"]
 
 # Batches in memory besides the one being sent: enough to compress one while another one travels.
 ROOM = 2

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from subwatch.records import Lines, Progress
 
-__all__ = ["AMOUNTS", "Update", "Updates", "amounts"]
+__all__ = ["AMOUNTS", "Updates", "amounts"]
 
 #: Names of the metadata of an update: fraction, two figures, two words.
 AMOUNTS = ("progress", "progress_completed", "progress_total", "progress_unit", "progress_label")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ._stream import SentryStream
 
-__all__ = ["HINT", "find", "remember"]
+__all__ = ["HINT", "ended", "find", "remember"]
 
 #: Key in the hint of an event that the sink itself captures; also for the user's ``before_send``.
 HINT = "subwatch_exit"

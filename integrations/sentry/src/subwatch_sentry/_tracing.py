@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from subwatch.records import Exit, Run
 
-__all__ = ["ChildSpan", "foreign_trace", "propagation", "start_span"]
+__all__ = ["foreign_trace", "propagation", "start_span"]
 
 _ORIGIN = "auto.subprocess.subwatch"
 _STATUS = {
