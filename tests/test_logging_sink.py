@@ -234,6 +234,15 @@ def test_all_progress_or_none(log, progress, shown):
     assert log.kept[-1].subwatch_thinned == 4 - shown
 
 
+def test_warnings_are_never_thinned(log):
+    child = Child(LoggingSink(log, progress=False))
+    child.say("1%\rwarning: 2% are bad\rwarning: hot\r3%\r")
+    child.end()
+
+    assert texts(log) == ["warning: 2% are bad", "warning: hot"]
+    assert log.kept[-1].subwatch_thinned == 2
+
+
 def test_one_update_left_out_is_one(log):
     child = Child(LoggingSink(log, progress=False))
     child.say("1%\r")

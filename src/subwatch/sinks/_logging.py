@@ -40,9 +40,9 @@ class LoggingSink:
     Args:
         logger: Name of the logger, or the logger itself; by default ``subwatch.PROGRAM``, with a dot in
             the program's name made an underscore.
-        progress: Progress updates, which are lines whose progress a recogniser reads and lines that end
-            with a lone carriage return: of each phase the first and the last are logged, and between them
-            at most one in so many seconds; True logs all of them, False none.
+        progress: Progress updates, which are lines below WARNING whose progress a recogniser reads or that
+            end with a lone carriage return: of each phase the first and the last are logged, and between
+            them at most one in so many seconds; True logs all of them, False none.
         throttle: Most records in 10 seconds, and repeated lines as "last message repeated N times", said
             after 10 seconds at the latest; None logs all.
         hold_back: Hold lines of WARNING and above until the outcome is known: after a success they are

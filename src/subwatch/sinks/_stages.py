@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from subwatch.errors import ConfigError
 from subwatch.processors.grouping import Grouper
 from subwatch.processors.throttle import HoldBack, ProgressThinner, Throttle
-from subwatch.records import INFO
+from subwatch.records import INFO, WARNING
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping
@@ -139,7 +139,7 @@ class Stages:
         for line, level, progress, ending in columns:
             if level not in heard and self._groupers is None:
                 continue
-            if progress is None and ending != "\r":
+            if (progress is None and ending != "\r") or level >= WARNING:
                 yield line
             else:
                 yield from self._thinner.feed(line, progress, now)
