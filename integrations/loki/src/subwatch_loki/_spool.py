@@ -170,23 +170,10 @@ class Spool:
             totals = (
                 "SELECT target, count(*), sum(entries), sum(bytes), min(oldest) FROM batch GROUP BY target"
             )
-            for target, batches, entries, size, oldest in db.execute(totals):
-                found[target] = {
-                    "batches": batches,
-                    "entries": entries,
-                    "bytes": size,
-                    "oldest_ns": oldest,
-                    "lost": {},
-                }
+            for target, *stored in db.execute(totals):
+                found[target] = _figures(*stored)
             for target, reason, entries in db.execute("SELECT target, reason, entries FROM lost"):
-                empty: dict[str, Any] = {
-                    "batches": 0,
-                    "entries": 0,
-                    "bytes": 0,
-                    "oldest_ns": None,
-                    "lost": {},
-                }
-                found.setdefault(target, empty)["lost"][reason] = entries
+                found.setdefault(target, _figures(0, 0, 0, None))["lost"][reason] = entries
         return found
 
     def close(self) -> None:
@@ -196,6 +183,10 @@ class Spool:
             if self._open is not None:
                 self._open.close()
                 self._open = None
+
+
+def _figures(batches: int, entries: int, size: int, oldest_ns: int | None) -> dict[str, Any]:
+    return {"batches": batches, "entries": entries, "bytes": size, "oldest_ns": oldest_ns, "lost": {}}
 
 
 def _open(path: Path, wait: float) -> sqlite3.Connection:
