@@ -70,6 +70,7 @@ _USER_OPTIONS = {
 }
 _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "ash", "fish", "su"))
 _PROGRAMS = _JOINED.keys() | _LOGIN | _USER_OPTIONS.keys() | _SHELLS | {"openssl", "htpasswd", "ssh", "scp"}
+_STAYS = _PROGRAMS - {"sshpass"}
 # `--password` of these takes no value: it asks.
 _PROMPTING = r"psql|pg_\w+|(?:create|drop|vacuum|reindex|cluster)(?:db|user)|mysql\w*|mariadb[\w-]*"
 
@@ -91,18 +92,22 @@ def redact_arguments(
         known: Masks only values that are known to be secret; for the program's own name.
         mask: What stands in the place of a secret.
     """
-    program = before = ""
+    before = ""
+    programs: list[str] = []
     login = False
     for index, word in enumerate(argv):
+        name = word.rpartition("/")[2]
         if index == 0:
-            program = word.rpartition("/")[2]
+            programs = [name]
             yield known(word)
         else:
-            if (name := word.rpartition("/")[2]) in _PROGRAMS:
-                program = name  # run by sudo, env, docker exec ...
+            if name in _PROGRAMS and name not in programs:
+                # run by sudo, env, sshpass ...; or a user or database is called so: then the first still counts
+                programs = [name, *(other for other in programs if other in _STAYS)]
             login = login or word == "login"
-            prefix = _public_part(program, login, before, word)
-            if prefix is None and program == "htpasswd" and index == len(argv) - 1 and _batch(argv):
+            parts = (_public_part(program, login, before, word) for program in programs)
+            prefix = next((part for part in parts if part is not None), None)
+            if prefix is None and "htpasswd" in programs and index == len(argv) - 1 and _batch(argv):
                 prefix = ""
             yield text(word) if prefix is None else text(prefix) + mask
         before = word

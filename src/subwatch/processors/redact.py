@@ -28,6 +28,7 @@ _HARMLESS = frozenset(
 )
 _CONTENT = r"[^\r\n]+"
 _HEX = r"%.."
+_HTML = "[<>&\u2028\u2029]"
 _ENDINGS = r"\r\n|\n|\r"
 # Commonest characters last: whether a rare one occurs at all is the cheapest question to ask.
 _COMMON = "zqxjkvbwygfmpdculhrsnioate0123456789._-:/ "
@@ -256,7 +257,7 @@ def _literals(secrets: Iterable[str]) -> list[tuple[str, str]]:
 def _forms(secret: str) -> Iterator[str]:
     """How programs write `secret` in URLs, JSON, Python and base64, where this differs from itself."""
     raw = secret.encode("utf-8", "surrogateescape")
-    if not secret.isalnum():
+    if not (secret.isascii() and secret.isalnum()):
         for safe in (b"", b"/"):
             quoted = "".join(
                 chr(b) if (chr(b).isalnum() and b < 128) or b in b"-._~" + safe else f"%{b:02X}" for b in raw
@@ -266,7 +267,7 @@ def _forms(secret: str) -> Iterator[str]:
                 quoted.replace("%20", "+"),
                 compiled(_HEX).sub(lambda match: match[0].lower(), quoted),
             )
-        yield from (form for form in (_json(secret), repr(secret)[1:-1]) if "\n" not in form)
+        yield from (form for form in (*_json(secret), repr(secret)[1:-1]) if "\n" not in form)
     if not secret.isascii():
         yield raw.decode("utf-8", "backslashreplace")  # as the lines of a child are decoded
     for offset in range(3):  # the value may stand anywhere within what was encoded, as in "user:value"
@@ -276,7 +277,10 @@ def _forms(secret: str) -> Iterator[str]:
             yield from (inner, inner.replace("+", "-").replace("/", "_"))
 
 
-def _json(secret: str) -> str:
+def _json(secret: str) -> Iterator[str]:
+    """As JSON writes it: Python, which escapes all that is not ASCII; PHP, slashes too; others; Go, for HTML."""
     from json import dumps
 
-    return dumps(secret)[1:-1]
+    escaped, short = dumps(secret)[1:-1], dumps(secret, ensure_ascii=False)[1:-1]
+    yield from (escaped, escaped.replace("/", r"\/"), short)
+    yield compiled(_HTML).sub(lambda match: f"\\u{ord(match[0]):04x}", short)
