@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from functools import partial
+from itertools import islice
 
 from ..errors import ConfigError
 from ._options import BY_KEY, OPTIONS
@@ -146,16 +147,33 @@ def _sink_tables(source: Source, tables: Any) -> None:
 
 def _place(path: str, text: str, within: bool, key: str) -> str:
     """The file, and the line on which a key is set; `within`: in a part of the file."""
-    bare = rf"(?:{re.escape(key)}|\"{re.escape(key)}\")"
-    table = re.compile(rf"\s*\[+\s*(?:tool\.subwatch\.)?{bare}\b")
-    setting = re.compile(rf"\s*(?:tool\.subwatch\.)?{bare}\s*[.=]")
-    inside = not within
-    for number, line in enumerate(text.splitlines(), 1):
-        if table.match(line) or (inside and setting.match(line)):
-            return f"{path}, line {number}"
-        if line.lstrip().startswith("["):
-            inside = line.strip().startswith("[tool.subwatch") or (inside and not within)
+    keys = ["tool", "subwatch"] * within + key.split(".", 1)
+    lines = text.split("\n")
+    named = re.compile(rf"(?<![\w-]){re.escape(keys[-1])}(?![\w-])").search
+    for number in islice((number for number, line in enumerate(lines) if named(line)), _TRIES):
+        line = lines[number]  # without its value, which may go on over the next lines
+        head = line if line.lstrip().startswith("[") else line.partition("=")[0] + "= 0"
+        if _sets("\n".join([*lines[:number], head]), keys):
+            return f"{path}, line {number + 1}"
     return path
+
+
+_TRIES = 30  # each reads the file from its beginning
+
+
+def _sets(text: str, keys: list[str]) -> bool:
+    """Whether a file's beginning sets a key."""
+    import tomllib
+
+    try:
+        data: Any = tomllib.loads(text)
+    except ValueError:  # within a text or list of several lines
+        return False
+    for key in keys:
+        if not isinstance(data, dict) or key not in data:
+            return False
+        data = data[key]
+    return True
 
 
 # -- variables --------------------------------------------------------------------------------------------

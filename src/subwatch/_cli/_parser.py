@@ -88,6 +88,13 @@ class _Parser(argparse.ArgumentParser):
         message = plain(message.replace("argument command: ", ""))
         self.exit(self.status, f"subwatch: {message}\nsubwatch: see '{self.prog} --help'\n")
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        if action.option_strings and arg_strings == [
+            "--"
+        ]:  # --json=--: before Python 3.12.5 it is taken away
+            return self._get_value(action, "--")
+        return super()._get_values(action, arg_strings)
+
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     """Help without noise: ``-t, --timeout TIME``, and a ``--no-`` only where that is news."""
