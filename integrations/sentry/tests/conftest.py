@@ -85,6 +85,16 @@ def crumbs():
 
 
 @pytest.fixture
+def own_lines():
+    """The breadcrumbs of an event that are lines of children."""
+    return lambda event: [
+        crumb["message"]
+        for crumb in event["breadcrumbs"]["values"]
+        if crumb.get("category", "").startswith("subprocess.")
+    ]
+
+
+@pytest.fixture
 def clean_sdk():
     """The SDK as it is before any ``init``, before and after the test; the test has scopes of its own."""
 

@@ -29,15 +29,7 @@ def python(code, *arguments):
     return [sys.executable, "-c", code, *arguments]
 
 
-def own_lines(event):
-    return [
-        crumb["message"]
-        for crumb in event["breadcrumbs"]["values"]
-        if crumb.get("category", "").startswith("subprocess.")
-    ]
-
-
-def test_failure_without_check(sentry):
+def test_failure_without_check(sentry, own_lines):
     """The sink is found by its name and sends the event."""
     box = sentry()
     done = subwatch.run(python(FAIL, "disk full"), sinks=["sentry"], stderr=subprocess.DEVNULL)
@@ -102,7 +94,7 @@ def test_ten_thousand_lines_alone(sentry, tmp_path):
     assert [event.get("message") for event in box.events] == ["in the middle", None]
 
 
-def test_progress_does_not_fill_the_breadcrumbs(sentry):
+def test_progress_does_not_fill_the_breadcrumbs(sentry, own_lines):
     """Of a program's progress, as pg_basebackup writes it into a pipe, the newest; the attachment has all of it."""
     box = sentry()
     code = (
@@ -256,7 +248,7 @@ def test_child_with_sentry_joins_the_trace(sentry, monkeypatch):
     assert json.loads(explicit.stdout)[0].startswith("d" * 32)
 
 
-def test_twenty_threads(sentry):
+def test_twenty_threads(sentry, own_lines):
     """Every error has its own child's lines and nobody else's."""
     box = sentry()
     wrong = []
@@ -277,7 +269,7 @@ def test_twenty_threads(sentry):
     assert sorted(own_lines(event) for event in box.events) == sorted([f"thread {n}"] for n in range(20))
 
 
-def test_two_hundred_tasks(sentry):
+def test_two_hundred_tasks(sentry, own_lines):
     """The same for tasks that share one isolation scope."""
     box = sentry()
 
@@ -300,7 +292,7 @@ def test_two_hundred_tasks(sentry):
     assert sorted(own_lines(event) for event in box.events) == sorted([f"task {n}"] for n in range(200))
 
 
-def test_error_of_a_task_has_its_own_childs_lines(sentry):
+def test_error_of_a_task_has_its_own_childs_lines(sentry, own_lines):
     """An application's error in the middle of a run, in tasks that share a scope."""
     box = sentry()
 
@@ -322,7 +314,7 @@ def test_error_of_a_task_has_its_own_childs_lines(sentry):
     assert found == {f"error {n}": [f"task {n}"] for n in range(5)}
 
 
-def test_server_in_the_background(sentry):
+def test_server_in_the_background(sentry, own_lines):
     """A long-lived child: the caller's errors have what it said so far; its end is an event of its own."""
     box = sentry()
     code = "import sys,time\nfor n in range(30): print('up', n, file=sys.stderr, flush=True)\ntime.sleep(60)"
@@ -359,7 +351,7 @@ class TestContractUninitialised(SinkContract):
         return SentrySink()
 
 
-def test_arguments_that_are_no_text(sentry, tmp_path):
+def test_arguments_that_are_no_text(sentry, tmp_path, own_lines):
     """Bytes that are no UTF-8, in arguments, program and directory, make no event that a server refuses."""
     program = os.fsencode(tmp_path) + b"/caf\xe9"
     os.symlink("/bin/sh", program)

@@ -23,15 +23,7 @@ def python(code, *arguments):
     return [sys.executable, "-c", code, *arguments]
 
 
-def own_lines(event):
-    return [
-        crumb["message"]
-        for crumb in event["breadcrumbs"]["values"]
-        if crumb.get("category", "").startswith("subprocess.")
-    ]
-
-
-def test_failure_with_check(sentry):
+def test_failure_with_check(sentry, own_lines):
     """The exception is the event, once, although it passes two captures."""
     box = sentry()
     with pytest.raises(subprocess.CalledProcessError) as caught:
@@ -51,7 +43,7 @@ def test_failure_with_check(sentry):
     assert box.attachments == {"stderr.log": b"disk full\n"}
 
 
-def test_failure_that_the_application_handles(sentry):
+def test_failure_that_the_application_handles(sentry, own_lines):
     """Who asks for an exception and handles it gets no event; a later error still tells what the child said."""
     box = sentry()
     with pytest.raises(subprocess.CalledProcessError):
@@ -72,7 +64,7 @@ def test_mode_event_sends_what_is_handled_too(sentry):
     assert box.event["exception"]["values"][0]["type"] == "ProcessFailed"
 
 
-def test_timeout_and_spawn_failure_raise(sentry):
+def test_timeout_and_spawn_failure_raise(sentry, own_lines):
     """Both raise without ``check=True``; each is one event, whoever captures what."""
     box = sentry()
     sleep = python("import sys,time; print('waiting', file=sys.stderr, flush=True); time.sleep(60)")
@@ -91,7 +83,7 @@ def test_timeout_and_spawn_failure_raise(sentry):
 
 @pytest.mark.parametrize("check", [False, True])
 @pytest.mark.parametrize("mode", ["auto", "event", "enrich"])
-def test_secrets_are_nowhere(sentry, tmp_path, monkeypatch, check, mode):
+def test_secrets_are_nowhere(sentry, tmp_path, monkeypatch, check, mode, own_lines):
     """A secret in argv, environment, lines, URL and working directory is in no byte that is sent."""
     cwd = tmp_path / f"password={SECRET}"
     cwd.mkdir()
@@ -157,7 +149,7 @@ def test_errors_that_pass_through_our_frames(sentry):
     assert SECRET.encode() not in box.raw
 
 
-def test_logging_and_sentry_sinks(sentry, caplog):
+def test_logging_and_sentry_sinks(sentry, caplog, own_lines):
     """Both sinks with the SDK's defaults, and a caller that logs the exception as well: one event."""
     caplog.set_level(logging.DEBUG)
     box = sentry()
@@ -172,7 +164,7 @@ def test_logging_and_sentry_sinks(sentry, caplog):
     assert own_lines(box.event) == ["disk full"]
 
 
-def test_twenty_threads(sentry):
+def test_twenty_threads(sentry, own_lines):
     """Every exception has its own child's lines and nobody else's, the commands being the same."""
     box = sentry()
     wrong = []
@@ -201,7 +193,7 @@ def test_twenty_threads(sentry):
     assert sorted(own_lines(event) for event in box.events) == sorted([str(n)] for n in range(20))
 
 
-def test_two_hundred_tasks(sentry):
+def test_two_hundred_tasks(sentry, own_lines):
     """The same for tasks that share one isolation scope; their parent captures the exceptions."""
     box = sentry()
 
