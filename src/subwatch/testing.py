@@ -94,7 +94,7 @@ class SinkContract:
 
         seen = RecordingSink()
         done = run(["sh", "-c", script], sinks=[sink, seen], stderr=subprocess.DEVNULL, **kwargs)
-        assert sink_losses(seen) == {}, "the sink raised or dropped records"
+        assert _losses(seen) == {}, "the sink raised or dropped records"
         return done, seen
 
     def test_contract_success(self) -> None:
@@ -138,7 +138,7 @@ class SinkContract:
         else:
             raise AssertionError("FileNotFoundError expected")
         assert seen.exit.reason == "spawn_failed"
-        assert sink_losses(seen) == {}
+        assert _losses(seen) == {}
         assert not sink.close(5.0)
 
     def test_contract_concurrent_runs(self) -> None:
@@ -161,7 +161,7 @@ class SinkContract:
         assert not sink.close(5.0)
 
 
-def sink_losses(seen: RecordingSink) -> dict[str, int]:
+def _losses(seen: RecordingSink) -> dict[str, int]:
     """What the sinks of a run did not take, by sink name."""
     return dict(seen.exit.dropped)
 

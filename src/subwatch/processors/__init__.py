@@ -38,7 +38,8 @@ class Pipeline:
         rules: The user's level rules, see `subwatch.processors.levels.levels`.
         default: Level of a line that says nothing about it.
         ceiling: Highest level that a line may have: whether it was an error is for the exit status to say.
-        recognizers: Progress recognisers for this program, in order.
+        program: Its name, by which rules and recognisers for it are found.
+        recognizers: Progress recognisers to ask before the built-in ones; None for these alone.
     """
 
     def __init__(
