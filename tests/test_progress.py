@@ -294,7 +294,7 @@ def test_a_users_recogniser_comes_first() -> None:
 
     assert read("step 1 of 4, 25%", recognizers=[mine]) == Progress(1, 4, 0.25, "steps", "", "mine")
     assert read("25%", recognizers=[mine]).recognizer == "percent"  # type: ignore[union-attr]
-    assert read("25%", recognizers=False) is None
+    assert Reader("prog", [mine])(batch(["25%"])) is None
 
 
 def test_a_programs_own_recogniser_comes_before_all() -> None:

@@ -38,13 +38,11 @@ DEFAULT: tuple[Recognizer, ...] = (
 )
 
 
-def reader(program: str, recognizers: Iterable[Recognizer] | bool | None = None) -> Reader:
+def reader(program: str, recognizers: Iterable[Recognizer] | None = None) -> Reader:
     """Make what reads the progress of one run.
 
     Args:
         program: Name of the program.
-        recognizers: To be asked before the built-in ones; False for none at all.
+        recognizers: To be asked before the built-in ones; a `Reader` asks only those that it is given.
     """
-    if recognizers is False:
-        return Reader(program, ())
-    return Reader(program, (*(() if recognizers is None or recognizers is True else recognizers), *DEFAULT))
+    return Reader(program, (*(recognizers or ()), *DEFAULT))
