@@ -62,18 +62,12 @@ def test_when_a_notice_is_due() -> None:
     assert throttle.due is None
 
 
-def test_both_may_be_switched_off() -> None:
-    lines = [("a", 0.0)] * 5000
-
-    assert written(Throttle(burst=None, repeats=False), lines) == ["a"] * 5000
-
-
 LINES = st.lists(st.tuples(st.sampled_from("aab"), st.floats(0, 8)), max_size=60)
 
 
-@given(LINES, st.integers(0, 5), st.booleans())
-def test_every_line_is_written_or_counted(lines: list[tuple[str, float]], burst: int, repeats: bool) -> None:
-    throttle = Throttle(burst=burst, interval=10, repeats=repeats)
+@given(LINES, st.integers(0, 5))
+def test_every_line_is_written_or_counted(lines: list[tuple[str, float]], burst: int) -> None:
+    throttle = Throttle(burst=burst, interval=10)
     now, timed = 0.0, []
     for text, gap in lines:
         now += gap

@@ -6,7 +6,6 @@ All of these are pure state machines: they read no clock and write nothing. Each
 from __future__ import annotations
 
 import math
-import operator
 from collections import deque
 from typing import Generic, TypeVar
 
@@ -14,13 +13,23 @@ from subwatch.records import ERROR, INFO, WARNING, Progress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Iterable
+    from typing import Any, Protocol
 
     from subwatch.records import Lines
+
+    class Numbered(Protocol):
+        """A line, or what is made of one."""
+
+        @property
+        def number(self) -> Any:
+            """Its number within the run."""
+
 
 __all__ = ["HoldBack", "ProgressThinner", "Throttle"]
 
 T = TypeVar("T")
+N = TypeVar("N", bound="Numbered")
 
 _UNREAD = Progress()  # stands for that of an update which no recogniser reads
 
@@ -29,21 +38,19 @@ class Throttle:
     """Drops repeated lines and floods, and says so.
 
     Args:
-        burst: Most different lines in one interval; None for any number.
+        burst: Most different lines in one interval.
         interval: Seconds.
-        repeats: Whether a line that equals the one before it is dropped.
 
     Attributes:
         repeated: Lines dropped because they equal the one before.
         dropped: Lines dropped because there were too many.
     """
 
-    def __init__(self, *, burst: int | None = 1000, interval: float = 10.0, repeats: bool = True) -> None:
+    def __init__(self, *, burst: int = 1000, interval: float = 10.0) -> None:
         self.repeated: int = 0
         self.dropped: int = 0
-        self._burst = math.inf if burst is None else burst
+        self._burst = burst
         self._interval = interval
-        self._repeats = repeats
         self._text: str | None = None
         self._again = 0
         self._since = -math.inf
@@ -68,7 +75,7 @@ class Throttle:
         notices = self.flush() if now - self._since >= self._interval else []
         if now - self._since >= self._interval:
             self._since, self._passed = now, 0
-        if self._repeats and text == self._text:
+        if text == self._text:
             self._again += 1
             self.repeated += 1
             return False, notices
@@ -201,61 +208,45 @@ class _Row(Generic[T]):
         return []
 
 
-class HoldBack(Generic[T]):
+class HoldBack(Generic[N]):
     """Gives the exit status the last word on how serious lines are.
 
-    Lines of a level and above are held until the outcome is known. After a success they were nothing to worry
-    about; after a failure they are what they said, and the run's last lines, which tell why, are raised.
+    Lines from WARNING on are held until the outcome is known. After a success they were nothing to worry about
+    and get INFO; after a failure they are what they said, and the run's last lines, which tell why, get ERROR.
 
     Args:
-        level: Lines of this level and above are held.
-        calm: Level that they get after a success.
-        raised: Level that the last lines get after a failure.
         limit: Most lines held; when there are more, the oldest is let go at its own level.
-        key: Tells that two items are the same line; a line's number within its run unless given.
     """
 
-    def __init__(
-        self,
-        *,
-        level: int = WARNING,
-        calm: int = INFO,
-        raised: int = ERROR,
-        limit: int = 1000,
-        key: Callable[[T], Hashable] = operator.attrgetter("number"),
-    ) -> None:
-        self._level = level
-        self._calm = calm
-        self._raised = raised
+    def __init__(self, limit: int = 1000) -> None:
         self._limit = limit
-        self._key = key
-        self._held: deque[tuple[T, int]] = deque()
+        self._held: deque[tuple[N, int]] = deque()
 
-    def feed(self, item: T, level: int) -> list[tuple[T, int]]:
+    def feed(self, item: N, level: int) -> list[tuple[N, int]]:
         """Take the next line.
 
         Returns:
             What to write now, with levels.
         """
-        if level < self._level:
+        if level < WARNING:
             return [(item, level)]
         self._held.append((item, level))
         return [self._held.popleft()] if len(self._held) > self._limit else []
 
-    def outcome(self, failed: bool, tail: Iterable[T] = ()) -> list[tuple[T, int]]:
+    def outcome(self, failed: bool, tail: Iterable[N] = ()) -> list[tuple[N, int]]:
         """Learn how it ended.
 
         Args:
             failed: Whether the run failed.
-            tail: Its last lines (`Exit.tail`); after a failure each is given out, at the raised level, though
-                it may have been written before at a lower one.
+            tail: Its last lines (`Exit.tail`); after a failure each is given out, though it may have been
+                written before at a lower level.
 
         Returns:
             What to write before the exit record, with levels.
         """
         held, self._held = self._held, deque()
         if not failed:
-            return [(item, self._calm) for item, _ in held]
-        last = {self._key(item): item for item in tail}
-        before = [(item, level) for item, level in held if self._key(item) not in last]
-        return before + [(item, self._raised) for item in last.values()]
+            return [(item, INFO) for item, _ in held]
+        last = {item.number: item for item in tail}
+        before = [(item, level) for item, level in held if item.number not in last]
+        return before + [(item, ERROR) for item in last.values()]
