@@ -13,7 +13,7 @@ from subwatch.processors._shapes import Plain, Shapes, learn
 from subwatch.processors._words import Levels, told
 from subwatch.processors.levels import levels, strip_syslog, syslog
 from subwatch.processors.rules import FAMILIES, compile_rules, rules_for
-from subwatch.records import CRITICAL, DEBUG, ERROR, INFO, WARNING
+from subwatch.records import CRITICAL, DEBUG, ERROR, INFO, WARNING, level_name
 
 NONE = 1  # the default in these tests, which no line asks for
 
@@ -510,3 +510,19 @@ def test_syslog_batches_are_their_lines(texts: list[str]) -> None:
 def test_hostile_lines_take_linear_time(text: str) -> None:
     """The whole suite would hang here if a pattern could backtrack badly."""
     assert len(levels([text] * 3, family=FAMILIES)) == 3
+
+
+@pytest.mark.parametrize(
+    ("level", "name"),
+    [
+        (0, "debug"),
+        (10, "debug"),
+        (19, "debug"),
+        (20, "info"),
+        (35, "warning"),
+        (40, "error"),
+        (99, "critical"),
+    ],
+)
+def test_a_level_between_two_is_named_as_the_lower(level: int, name: str) -> None:
+    assert level_name(level) == name

@@ -8,7 +8,7 @@ Text in a record is redacted before it gets here; the raw bytes stay private to 
 
 from __future__ import annotations
 
-from ._base import CRITICAL, DEBUG, ERROR, INFO, LEVEL_NAMES, WARNING
+from ._base import CRITICAL, DEBUG, ERROR, INFO, LEVEL_NAMES, WARNING, level_name
 from ._exit import Exit, Usage
 from ._line import CONTINUED, PARTIAL, TRUNCATED, Line, Lines
 from ._progress import Progress
@@ -32,4 +32,5 @@ __all__ = [
     "Run",
     "Start",
     "Usage",
+    "level_name",
 ]

@@ -7,11 +7,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-__all__ = ["CRITICAL", "DEBUG", "ERROR", "INFO", "LEVEL_NAMES", "WARNING", "Data", "Single"]
+__all__ = ["CRITICAL", "DEBUG", "ERROR", "INFO", "LEVEL_NAMES", "WARNING", "Data", "Single", "level_name"]
 
 #: Levels are the numbers of :mod:`logging`.
 DEBUG, INFO, WARNING, ERROR, CRITICAL = 10, 20, 30, 40, 50
 LEVEL_NAMES = {DEBUG: "debug", INFO: "info", WARNING: "warning", ERROR: "error", CRITICAL: "critical"}
+
+
+def level_name(level: int) -> str:
+    """Lower-case name of a level: that of the highest standard level at or below it, else ``"debug"``."""
+    return LEVEL_NAMES[max((known for known in LEVEL_NAMES if known <= level), default=DEBUG)]
 
 
 class Data:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .._forks import new_lock
 from ..errors import ConfigError
-from ..records import LEVEL_NAMES, Exit, Lines, Start
+from ..records import Exit, Lines, Start, level_name
 from ._files import open_private
 
 if TYPE_CHECKING:
@@ -149,8 +149,3 @@ def _exit(record: Exit) -> dict[str, Any]:
     return {
         name: value for name, value in values.items() if value not in (None, [], {}) or name == "returncode"
     }
-
-
-def level_name(level: int) -> str:
-    """Lower-case name of a level: that of the highest standard level at or below it."""
-    return LEVEL_NAMES[max((known for known in LEVEL_NAMES if known <= level), default=10)]

@@ -7,7 +7,7 @@ import shlex
 import time
 from typing import TYPE_CHECKING, Any
 
-from subwatch.records import CONTINUED, PARTIAL, TRUNCATED, Exit, Lines
+from subwatch.records import CONTINUED, PARTIAL, TRUNCATED, Exit, Lines, level_name
 from subwatch_loki._labels import clip, metadata, metadata_name
 from subwatch_loki._updates import AMOUNTS, Updates, amounts
 from subwatch_loki._values import cut, escape
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RunStream"]
 
-LEVELS = {50: "critical", 40: "error", 30: "warning", 20: "info"}
 FLAGS = {PARTIAL: "partial", TRUNCATED: "truncated", CONTINUED: "continued"}
 # Of the fields of one line; what is above is counted in its metadata_cut.
 MAX_FIELDS, MAX_FIELDS_TOTAL = 20, 8 * 1024
@@ -148,8 +147,8 @@ class RunStream:
         return ends
 
     def _end(self, stream: str, late: bool, level: int) -> str:
-        name = next((name for least, name in LEVELS.items() if level >= least), "debug")
-        pairs = self._metadata(("stream", stream), ("level", name), ("late", "true" if late else None))
+        told = ("stream", stream), ("level", level_name(level)), ("late", "true" if late else None)
+        pairs = self._metadata(*told)
         return f'",{pairs}}}]'
 
     def _finish(self) -> None:

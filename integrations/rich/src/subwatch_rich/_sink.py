@@ -12,6 +12,7 @@ from rich.errors import StyleSyntaxError
 from rich.style import Style
 
 from subwatch.errors import ConfigError
+from subwatch.records import LEVEL_NAMES
 
 from ._display import default_console, display_of
 from ._stream import RichStream
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["RichSink"]
 
 _SHOW = ("all", "warnings", "none")
-_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+_LEVELS = {name: level for level, name in LEVEL_NAMES.items()}
 _STYLES = {"debug": "dim", "info": "", "warning": "yellow", "error": "red", "critical": "bold red"}
 _LABELS = ("cyan", "magenta", "blue", "bright_cyan", "bright_magenta", "bright_blue")
 
