@@ -40,8 +40,22 @@ SINK = """
             with open(self.path, "w") as file:
                 json.dump(self.seen, file)
 """
+LOSING = """
+    class Losing:  # delivers nothing, and says so at its end
+        lost = 0
+
+        def open(self, run):
+            return self
+
+        def emit(self, records):
+            self.lost += len(records)
+
+        def close(self, timeout=None):
+            return self.lost if timeout is not None else None
+"""
 MODULES = {
     "acme_sink": SINK,
+    "acme_losing": textwrap.dedent(LOSING),
     "acme_unimportable": "import no_such_module_anywhere",
     "acme_shapeless": "class Shapeless:\n    pass",
     "acme_refusing": "class Refusing:\n    def __init__(self):\n        raise OSError('no network')",
@@ -49,6 +63,7 @@ MODULES = {
 }
 POINTS = {
     "acme": "acme_sink:FileSink",
+    "losing": "acme_losing:Losing",
     "unimportable": "acme_unimportable:Sink",
     "missing": "acme_sink:NoSuchSink",
     "shapeless": "acme_shapeless:Shapeless",
@@ -124,7 +139,8 @@ ERRORS = """
         ("'missing'", "SinkLoadError", ["'missing'", "acme_sink:NoSuchSink", "acme-monitoring 4.2"], "AttributeError"),
         ("'shapeless'", "SinkLoadError", ["'shapeless'", "open(run)", "acme-monitoring 4.2"], "NoneType"),
         ("'refusing'", "SinkLoadError", ["'refusing'", "no network", "acme-monitoring 4.2"], "OSError"),
-        ("subwatch.sink('acme', pth='x')", "ConfigError", ["'acme'", "pth"], "TypeError"),
+        ("subwatch.sink('acme', pth='x')", "ConfigError", ["sink 'acme' has no option 'pth': did you mean 'path'?"], "TypeError"),
+        ("subwatch.sink('acme', zzz='x')", "ConfigError", ["no option 'zzz': options are path, retries"], "TypeError"),
         ("subwatch.sink('acme', retries='3')", "ConfigError", ["'acme'", "retries must be an int"], "TypeError"),
         ("'loki'", "SinkNotFound", ["'loki'", "pip install subwatch-loki", "acme"], "NoneType"),
         ("'acne'", "SinkNotFound", ["'acne'", "did you mean 'acme'?"], "NoneType"),
@@ -137,6 +153,23 @@ def test_broken_plugins_are_named(python, tmp_path, like, kind, words, cause):
     for word in words:
         assert word in message
     assert not (tmp_path / "started").exists(), "nothing was started"
+
+
+@pytest.mark.parametrize(
+    ("use", "said"),
+    [
+        ("subwatch.configure(sinks=['losing']); subwatch.run(['true'])", True),
+        ("subwatch.configure(sinks=['losing']); subwatch.run(['true']); subwatch.configure(sinks=[])", True),
+        ("subwatch.run(['true'], sinks=['losing'])", True),
+        ("watch = subwatch.Watch(sinks=['losing']); watch.run(['true']); assert watch.close() == 2", False),
+    ],
+)
+def test_losses_at_the_end_of_a_sink_are_said_unless_somebody_is_told(python, tmp_path, use, said):
+    done = subprocess.run(
+        [python, "-c", f"import subwatch; {use}"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "sink losing: 2 records were not delivered\n" * said
 
 
 def test_installed_sinks_are_listed_without_importing_them(python, tmp_path):
@@ -197,8 +230,34 @@ def test_wrong_values(front, options, tmp_path):
     assert not (tmp_path / "started").exists()
 
 
+def test_level_rules_and_recognisers_of_a_call_are_checked_before_anything_is_started(front, tmp_path):
+    for wrong in ({"levels": [("(", 30)]}, {"levels": [("x", "loud")]}, {"recognizers": ["no such"]}):
+        error = front(["touch", str(tmp_path / "started")], **wrong).error
+        assert isinstance(error, subwatch.ConfigError)
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"grace": -1}, "; -1 is not that"),
+        ({"drain": float("nan")}, "; nan is not that"),
+        ({"tail": 10**5000}, "; this int is not that"),
+        ({"flush_timeout": None}, "; None is not that"),
+        ({"redact": "hunter2"}, "; this str is not that"),
+    ],
+)
+def test_messages_tell_numbers_and_no_texts(option, said):
+    with pytest.raises(subwatch.ConfigError) as caught:
+        subwatch.Watch(**option)
+    assert str(caught.value).endswith(said)
+
+
 def test_unknown_options(front):
-    assert isinstance(front(["true"], idle_timout=3).error, TypeError)
+    error = front(["true"], idle_timout=3).error
+    assert isinstance(error, TypeError)
+    assert error.__notes__ == ["did you mean 'idle_timeout', an option of subwatch?"]
+    assert not hasattr(front(["true"], frobnicate=3).error, "__notes__")
     with pytest.raises(TypeError, match="did you mean 'idle_timeout'"):
         subwatch.Watch(idle_timout=3)
     with pytest.raises(TypeError):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .sinks import Sink
 
-__all__ = ["check_meaning", "monitor", "redactor", "run_id"]
+__all__ = ["monitor", "redactor", "run_id"]
 
 _LIBRARY = os.path.dirname(os.__file__)
 _INTERNAL = (
@@ -40,22 +40,6 @@ _HOST = os.uname().nodename
 def redactor(wanted: Iterable[str] | Callable[[str], str]) -> Redactor:
     """Make the redactor of a watch from its option ``redact``."""
     return Redactor(filter=wanted) if callable(wanted) else Redactor(wanted)
-
-
-def check_meaning(options: Mapping[str, Any]) -> None:
-    """Check level rules and recognisers where they are given, not in the middle of a run.
-
-    Raises:
-        ConfigError: One is of the wrong kind or not known.
-    """
-    from .processors.progress import resolve
-    from .processors.rules import compile_rules
-
-    levels = options.get("levels", ())
-    rules: Any = (levels,) if callable(levels) else levels
-    compile_rules(rules)
-    if options.get("recognizers"):
-        resolve(options["recognizers"])
 
 
 def monitor(

@@ -176,10 +176,23 @@ def check(options: Mapping[str, Any]) -> None:
             hint = f"did you mean {close[0]!r}?" if close else f"options are {', '.join(sorted(_CHECKS))}"
             raise TypeError(f"unknown option {name!r}: {hint}")
         if not rule[0](value):
-            # the value itself stays out of the message: it may be a secret
-            raise ConfigError(
-                f"{name}= takes {rule[1]}; got a value of type {type(value).__name__} that is not"
-            )
+            raise ConfigError(f"{name}= takes {rule[1]}; {_shown(value)} is not that")
+    if "levels" in options:
+        from .processors.rules import compile_rules
+
+        levels: Any = options["levels"]
+        compile_rules((levels,) if callable(levels) else levels)
+    if options.get("recognizers"):
+        from .processors.progress import resolve
+
+        resolve(options["recognizers"])
+
+
+def _shown(value: Any) -> str:
+    """A number as it is; of anything else the type only: it may be, or hold, a secret."""
+    if value is None or isinstance(value, float) or (isinstance(value, int) and value.bit_length() < 64):
+        return repr(value)
+    return f"this {type(value).__name__}"
 
 
 def split(keywords: dict[str, Any]) -> dict[str, Any]:

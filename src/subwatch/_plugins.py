@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from ._forks import importing
-from ._report import report, sink_name
+from ._report import report, report_undelivered, sink_name
 from .errors import ConfigError, SinkLoadError, SinkNotFound
 
 TYPE_CHECKING = False
@@ -154,13 +154,25 @@ def build_all(likes: Iterable[SinkLike]) -> tuple[tuple[Sink, ...], tuple[Sink, 
     return tuple(sink for sink, _ in built), tuple(sink for sink, mine in built if mine)
 
 
-def close_all(sinks: Sequence[Sink], timeout: float) -> int:
-    """Close sinks, within a deadline for all; return how many records they could not deliver."""
+def close_all(sinks: Sequence[Sink], timeout: float, *, tell: bool = True) -> int:
+    """Close sinks, within a deadline for all.
+
+    Args:
+        sinks: The sinks.
+        timeout: Seconds for all of them.
+        tell: Report what they could not deliver: nobody looks at what this returns.
+
+    Returns:
+        How many records they could not deliver.
+    """
     deadline = time.monotonic() + timeout
     lost = 0
     for sink in sinks:
         try:
-            lost += sink.close(max(0.0, deadline - time.monotonic())) or 0
+            left = sink.close(max(0.0, deadline - time.monotonic())) or 0
+            lost += left
+            if tell:
+                report_undelivered(sink, left)
         except Exception as error:  # noqa: BLE001 - one sink's trouble is not another's
             report("sink %r failed while closing: %s: %s", sink_name(sink), type(error).__name__, error)
     return lost
@@ -173,14 +185,16 @@ def _make(spec: SinkSpec) -> Sink:
     except ConfigError:
         raise
     except TypeError as error:
-        given = ", ".join(spec.options) or "none"
         said, cause = _safely(error, spec.options)
+        if (unknown := _unknown_option(make, spec.options)) is not None:
+            raise ConfigError(f"sink {spec.name!r} has no option {unknown}") from cause
+        given = ", ".join(spec.options) or "none"
         raise ConfigError(f"wrong options for sink {spec.name!r} ({given}): {said}") from cause
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told
         said, cause = _safely(error, spec.options)
-        raise SinkLoadError(
-            f"sink {_origin(spec.name)} cannot be made: {type(error).__name__}: {said}"
-        ) from cause
+        if not isinstance(error, OSError) or error.filename is None:  # these say all there is to say
+            said = f"{type(error).__name__}: {said}"
+        raise SinkLoadError(f"sink {_origin(spec.name)} cannot be made: {said}") from cause
     if not callable(getattr(made, "open", None)):
         raise SinkLoadError(f"sink {_origin(spec.name)} is broken: {sink_name(made)} has no method open(run)")
     if not getattr(made, "name", None):
@@ -189,6 +203,24 @@ def _make(spec: SinkSpec) -> Sink:
         except AttributeError:
             pass
     return made  # type: ignore[no-any-return]
+
+
+def _unknown_option(make: Any, options: Mapping[str, Any]) -> str | None:
+    """The first option that a sink does not take, with what may be meant; None where it takes them all."""
+    import inspect
+    from difflib import get_close_matches
+
+    try:
+        parameters = inspect.signature(make).parameters
+    except (TypeError, ValueError):
+        return None
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return None
+    for name in sorted(options.keys() - parameters.keys()):
+        close = get_close_matches(name, parameters, 1)
+        known = f"did you mean {close[0]!r}?" if close else f"options are {', '.join(parameters) or 'none'}"
+        return f"{name!r}: {known}"
+    return None
 
 
 def _safely(error: Exception, options: Mapping[str, Any]) -> tuple[str, Exception | None]:

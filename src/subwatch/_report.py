@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["listener", "report", "sink_name"]
+__all__ = ["listener", "report", "report_undelivered", "sink_name"]
 
 #: Takes what is reported, in place of the logger: for the command line tool, which starts sooner without.
 listener: Callable[[str], object] | None = None
@@ -50,6 +50,14 @@ def report(
 
         record.exc_text = redact("".join(traceback.format_exception(error)).rstrip())
     logger.handle(record)
+
+
+def report_undelivered(sink: object, count: int) -> None:
+    """Say how many records a sink could not deliver, where nobody else is told."""
+    if count:
+        report(
+            "sink %s: %d record%s not delivered", sink_name(sink), count, " was" if count == 1 else "s were"
+        )
 
 
 def _spelled(value: object) -> object:

@@ -22,7 +22,7 @@ from .records import Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import IO, Any, AnyStr
 
     from ._monitor import Monitor
@@ -48,6 +48,16 @@ def by_name(popenargs: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
     if len(named) != len(popenargs) + len(kwargs) or "args" not in named:
         _Popen(*popenargs, **kwargs)  # raises, and says best what is wrong
     return named
+
+
+def _hint(error: TypeError, keywords: Iterable[str], options: Iterable[str]) -> None:
+    """Where Popen does not know a keyword that looks like an option of ours, say so in a note."""
+    from difflib import get_close_matches
+
+    said = str(error)
+    for name in keywords:
+        if f"unexpected keyword argument {name!r}" in said and (close := get_close_matches(name, options, 1)):
+            error.add_note(f"did you mean {close[0]!r}, an option of subwatch?")
 
 
 class Child(subprocess.Popen["AnyStr"]):
@@ -103,6 +113,8 @@ class Child(subprocess.Popen["AnyStr"]):
             for tap in taps:
                 tap.close()
             veil_error(error, monitor)
+            if isinstance(error, TypeError):
+                _hint(error, keywords, monitor.options)
             monitor.spawn_failed(error)
             raise
         self.args = veil(self.args, monitor)

@@ -47,10 +47,6 @@ class Watch:
         check(options)
         if "sinks" in options:
             options["sinks"] = tuple(options["sinks"])
-        if "levels" in options or "recognizers" in options:
-            from ._build import check_meaning
-
-            check_meaning(options)
         self._options: dict[str, Any] = dict(options)
         self._lock = new_lock()
         self._sinks: tuple[Sink, ...] | None = None
@@ -154,10 +150,13 @@ class Watch:
         Returns:
             How many records were not delivered.
         """
+        return self._close(timeout, tell=False)
+
+    def _close(self, timeout: float = 5.0, *, tell: bool) -> int:
         with self._lock:
             finalizer, self._finalizer, self._sinks = self._finalizer, None, None
         detached = finalizer.detach() if finalizer is not None else None
-        return _plugins.close_all(detached[2][0], timeout) if detached is not None else 0
+        return _plugins.close_all(detached[2][0], timeout, tell=tell) if detached is not None else 0
 
     # -- building -----------------------------------------------------------------------------------
 
@@ -253,7 +252,7 @@ def configure(**options: Unpack[Options]) -> None:
     except BaseException:
         _default.current = before
         raise
-    before.close()
+    before._close(tell=True)
 
 
 _added: tuple[Sink, ...] = ()

@@ -144,8 +144,11 @@ def level(value: Any) -> int:
 
 def rule(value: str) -> tuple[str, int]:
     """A ``LEVEL=REGEX``, as the library takes it."""
-    name, expression = pair(value)
-    return pattern(expression), level(name)
+    name, equals, expression = value.partition("=")
+    if not equals:
+        raise _wrong("LEVEL=REGEX such as 'debug=^trace'", value)
+    number = level(name)
+    return pattern(expression), number
 
 
 def rules(value: Any) -> list[tuple[str, int]]:
@@ -217,7 +220,9 @@ def spec(value: Any) -> Spec:
     if not _NAME.fullmatch(name):
         # the rest may hold a credential: only its beginning is shown
         start = _NAME.match(name)
-        raise _wrong("NAME or NAME:key=value,key=value", f"{start[0] if start else ''}...")
+        begun = start[0] if start else ""
+        several = "; blanks separate several sinks" if name[len(begun) :].startswith(",") else ""
+        raise ConfigError(f"takes NAME or NAME:key=value,key=value; '{begun}...' is not that{several}")
     options: dict[str, Any] = {}
     for number, part in enumerate(_split(rest) if rest else (), 1):
         key, equals, word = part.partition("=")
@@ -230,6 +235,8 @@ def spec(value: Any) -> Spec:
 
 def specs(value: Any) -> list[Spec]:
     """Sinks: a list, or words."""
+    if isinstance(value, dict):
+        raise ConfigError('takes a list such as ["loki"]; the options of that sink go into [sink.loki]')
     return [spec(item) for item in texts(value)]
 
 

@@ -12,7 +12,7 @@ import time
 import weakref
 from collections import deque
 
-from subwatch._report import report, sink_name
+from subwatch._report import report_undelivered, sink_name
 from subwatch.errors import ConfigError
 
 from ._handover import BackgroundStream, tell
@@ -242,8 +242,7 @@ def _close_all() -> None:
         except Exception as error:  # noqa: BLE001 - the others are to be closed as well
             tell("sink %s failed at the end: %s", background.name, error)
         else:
-            if left:
-                report("sink %s: %d records were not delivered", background.name, left)
+            report_undelivered(background, left)
 
 
 def _forked() -> None:
