@@ -68,8 +68,12 @@ def test_flags(tmp_path):
 def test_spawn_failure(tmp_path):
     path = tmp_path / "run.jsonl"
     with pytest.raises(FileNotFoundError):
-        subwatch.run(["/nonexistent"], sinks=[subwatch.sink("jsonlines", path=str(path))])
+        subwatch.run(
+            ["/nonexistent", "-v"], sinks=[subwatch.sink("jsonlines", path=str(path))], tags={"a": "b"}
+        )
     (end,) = read(path)
+    assert (end["argv"], end["tags"], end["cwd"]) == (["/nonexistent", "-v"], {"a": "b"}, os.getcwd())
+    assert end["caller"].startswith(__file__)
     assert (end["reason"], end["error_type"], end["returncode"]) == (
         "spawn_failed",
         "FileNotFoundError",

@@ -97,14 +97,11 @@ def as_dict(record: Start | Line | Exit) -> dict[str, Any]:
     }
     common.update(run.fields)
     if isinstance(record, Start):
-        common.update(event="start", pid=record.pid, argv=list(run.argv), cwd=run.cwd, host=run.host)
-        if run.tags:
-            common["tags"] = dict(run.tags)
-        if run.caller is not None:
-            common["caller"] = f"{run.caller.file}:{run.caller.line} {run.caller.function}"
-        return common
+        return common | {"event": "start", "pid": record.pid} | _description(run)
     if isinstance(record, Exit):
-        return common | _exit(record)
+        # what could not be started had no start record to say what it was
+        unknown = _description(run) if record.reason == "spawn_failed" else {}
+        return common | _exit(record) | unknown
     common.update(
         number=record.number, stream=record.stream, level=level_name(record.level), text=record.text
     )
@@ -121,6 +118,15 @@ def as_dict(record: Start | Line | Exit) -> dict[str, Any]:
     if record.fields:
         common["fields"] = dict(record.fields)
     return common
+
+
+def _description(run: Run) -> dict[str, Any]:
+    values: dict[str, Any] = {"argv": list(run.argv), "cwd": run.cwd, "host": run.host}
+    if run.tags:
+        values["tags"] = dict(run.tags)
+    if run.caller is not None:
+        values["caller"] = f"{run.caller.file}:{run.caller.line} {run.caller.function}"
+    return values
 
 
 def _exit(record: Exit) -> dict[str, Any]:
