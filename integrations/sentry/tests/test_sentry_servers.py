@@ -239,7 +239,17 @@ def test_command_line_tool_without_a_dsn():
     done = tool("--sink", "sentry", "--", "/bin/sh", "-c", "exit 3")
 
     assert done.returncode == 3
-    assert done.stderr.count("SENTRY_DSN") == 1
+    assert done.stderr.startswith("subwatch: sentry sink: nothing is sent: set SENTRY_DSN")
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_application_without_a_dsn_hears_nothing(init, caplog):
+    """`init()` without a DSN switches Sentry off, as on a developer's machine: that nothing is sent is no loss."""
+    init(None)
+    sink = SentrySink()
+    assert subwatch.run(["/bin/sh", "-c", "exit 3"], sinks=[sink]).returncode == 3
+    assert sink.close(1.0) == 0
+    assert [record.getMessage() for record in caplog.records if record.name == "subwatch"] == []
 
 
 def test_command_line_tool_with_a_wrong_dsn():

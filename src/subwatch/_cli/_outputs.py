@@ -45,10 +45,6 @@ class Outputs:
             for spec in logs:
                 spec.options["hold_back"] = settings["hold_back"]
         self.sinks: list[Sink] = [settings.build(spec) for spec in wanted]
-        for sink in self.sinks:
-            # what a library behind a sink needs, and an application would have set up
-            if callable(prepare := getattr(sink, "standalone", None)):
-                prepare()
         self.display = any(getattr(sink, "terminal", False) for sink in self.sinks)
         self.raw = not (logs and log in (None, "-"))
         self._account: Callable[[], str | None] = lambda: None
@@ -56,6 +52,16 @@ class Outputs:
             from ._log import set_up
 
             self._account = set_up(settings)
+
+    def prepare(self) -> None:
+        """Set up what libraries behind sinks need, as an application would.
+
+        Raises:
+            SubwatchError: A sink is wrongly set.
+        """
+        for sink in self.sinks:
+            if callable(prepare := getattr(sink, "standalone", None)):
+                prepare()
 
     def close(self, deadline: float, dropped: Mapping[str, int]) -> None:
         """Let the sinks deliver what they have, and say what they could not.

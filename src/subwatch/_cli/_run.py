@@ -51,8 +51,10 @@ def run(settings: Settings, command: Sequence[str]) -> int:
     messages.install()
     if not command:
         raise ConfigError("no command is given: write subwatch run -- COMMAND, or see subwatch run --help")
-    job = _Job(settings, Outputs(settings))
+    outputs = Outputs(settings)
     messages.listen()
+    outputs.prepare()
+    job = _Job(settings, outputs)
     if os.isatty(2) and not settings["quiet"]:
         messages.defer()
     try:

@@ -129,7 +129,7 @@ class SentryStream:
             self.sent = sentry_sdk.capture_event(event, hint) is not None  # type: ignore[arg-type]
         if self.sent:
             self.attachments = []
-        else:
+        elif self._client.transport is not None:  # without a DSN nothing is sent, on purpose
             self.sink.say("an error was not taken (before_send, sampling or an event processor)")
 
     def _log(self, lines: Lines) -> None:
