@@ -21,6 +21,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -152,13 +153,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         dist = folder / "dist"
-        if build(ROOT, dist) != build(copy(folder / "copy"), folder / "again"):
-            raise SystemExit("two builds of the same sources differ")
-        check(dist)
-        if out:
-            shutil.copytree(dist, out, dirs_exist_ok=True)
-        for python in interpreters:
-            attempt(python, dist, folder / Path(python).name)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            first, second = pool.map(build, (ROOT, copy(folder / "copy")), (dist, folder / "again"))
+            if first != second:
+                raise SystemExit("two builds of the same sources differ")
+            check(dist)
+            if out:
+                shutil.copytree(dist, out, dirs_exist_ok=True)
+            done = [pool.submit(attempt, python, dist, folder / Path(python).name) for python in interpreters]
+            for each in done:
+                each.result()
 
 
 if __name__ == "__main__":

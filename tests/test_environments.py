@@ -131,6 +131,7 @@ def test_sync_run_inside_a_running_loop(on_loop, sink):
     assert sink.texts == ["err", "err"]
 
 
+@pytest.mark.slow
 def test_thousand_concurrent_children(on_loop):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = min(hard, 8192)

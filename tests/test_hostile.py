@@ -341,6 +341,7 @@ def test_child_never_reads_stdin_and_ends_late(front):
 # 13. Trailing output is lost at exit.
 
 
+@pytest.mark.slow
 def test_trailing_output(front):
     for _ in range(15):
         done = front("head -c 60000 /dev/zero | tr '\\0' '\\n' >&2; printf last >&2; exit 4")

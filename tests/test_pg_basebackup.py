@@ -25,6 +25,7 @@ def target(cluster, request):
     return cluster.folder / request.node.name.replace("[", "-").replace("]", "")
 
 
+@pytest.mark.slow
 def test_backup(front, cluster, target):
     done = front(
         cluster.backup(target, "--max-rate", "32M"),

@@ -109,6 +109,7 @@ assert "SoftTimeLimitExceeded" in slow.traceback, slow.traceback
 """
 
 
+@pytest.mark.slow
 def test_celery(tmp_path, helpers):
     """A real worker with a process of its own for tasks; broker and results are folders."""
     for name in ("queue", "results"):

@@ -59,6 +59,7 @@ def workers(client):
     return set(client.run(os.getpid).values())
 
 
+@pytest.mark.slow
 def test_the_same_code_on_dask(dask):
     sink = Sink()
     commands = [["sh", "-c", f"echo $PPID {n} >&2; exit {n % 3}"] for n in range(60)]

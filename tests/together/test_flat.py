@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slow
 def test_all_sinks_stay_as_small_as_they_were():
     command = [sys.executable, str(Path(__file__).with_name("flat.py")), "130"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)

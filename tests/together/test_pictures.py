@@ -28,6 +28,7 @@ def drawn(helper, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["terminal", "loki"])
 def test_pictures_are_up_to_date(helper, drawn, name):
     """What every picture has to show is in the one in the repository and in one drawn now."""

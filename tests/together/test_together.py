@@ -144,6 +144,7 @@ def failed(evening):
     )
 
 
+@pytest.mark.slow
 def test_all_have_run(evening):
     """Every job ended as it should, and its lines are those that it wrote."""
     pages = evening.pages

@@ -105,6 +105,7 @@ def test_a_living_server_gets_all_at_once_and_the_spool_is_empty(local, server, 
     assert stored(path) == 0
 
 
+@pytest.mark.slow
 def test_the_oldest_goes_first(make_server, loki_at, path):
     server = make_server()
     local, port = loki_at(server.url), server.port

@@ -190,6 +190,7 @@ def command(number):
     return ["sh", "-c", f"echo line {number} >&2; exit {number % 100}"]
 
 
+@pytest.mark.slow
 def test_500_children_on_asyncio(memory):
     sink = memory.sink(max_lines_per_second=0)
 

@@ -54,6 +54,7 @@ def shown(cell):
     return [line for line in html.unescape(re.sub("<[^>]*>", "", pages)).splitlines() if line]
 
 
+@pytest.mark.slow
 def test_lines_and_the_end_are_shown_once(outputs):
     setup, run, _, _ = outputs
     assert setup == []

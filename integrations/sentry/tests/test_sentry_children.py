@@ -269,6 +269,7 @@ def test_twenty_threads(sentry, own_lines):
     assert sorted(own_lines(event) for event in box.events) == sorted([f"thread {n}"] for n in range(20))
 
 
+@pytest.mark.slow
 def test_two_hundred_tasks(sentry, own_lines):
     """The same for tasks that share one isolation scope."""
     box = sentry()

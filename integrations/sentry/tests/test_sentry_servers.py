@@ -38,6 +38,7 @@ def init(clean_sdk):
     return lambda dsn, **options: sentry_sdk.init(dsn=dsn, traces_sample_rate=1.0, **options)
 
 
+@pytest.mark.slow
 def test_bugsink_shows_the_error(init, bugsink):
     """The error with its breadcrumbs and context, and the child's own error on the same trace."""
     project, dsn = bugsink.project("errors")
