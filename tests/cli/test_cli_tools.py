@@ -160,7 +160,7 @@ def test_check_uses_the_settings(cli, tmp_path):
     (tmp_path / "subwatch.toml").write_text('[sink.jsonlines]\npath = "/nonexistent/x"\n')
     done = cli("sinks", "--check")
     assert done.returncode == 1
-    assert re.search(r"jsonlines\s+wrong: .*FileNotFoundError", done.stdout)
+    assert re.search(r"jsonlines\s+wrong: .*No such file or directory", done.stdout)
     (tmp_path / "subwatch.toml").write_text('[sink.jsonlines]\npath = "x.jsonl"\n')
     assert cli("sinks", "--check").returncode == 0
 
