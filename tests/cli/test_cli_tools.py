@@ -83,6 +83,7 @@ def test_help_names_every_option_of_the_library(cli):
     ("arguments", "message"),
     [
         (["rum"], "invalid choice: 'rum'"),
+        (["make", "-j2"], "; to run a program, write: subwatch run -- PROGRAM"),
         (["sinks", "--chek"], "unknown option --chek: did you mean --check?"),
         (["completion", "tcsh"], "invalid choice: 'tcsh'"),
         (["demo", "now"], "unknown argument now"),

@@ -86,6 +86,8 @@ class _Parser(argparse.ArgumentParser):
         from ..sinks._plain import plain
 
         message = plain(message.replace("argument command: ", ""))
+        if message.startswith("argument COMMAND: "):  # the first word is none of our own commands
+            message += "; to run a program, write: subwatch run -- PROGRAM"
         self.exit(self.status, f"subwatch: {message}\nsubwatch: see '{self.prog} --help'\n")
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
