@@ -61,6 +61,7 @@ FORMS = {
 @example("json of go", "pass<word", "", "", [])
 @example("json of php", "pass/word", "", "", [])
 @example("json", "p\u00e4ssword", "", "", [])
+@example("base64 of user and password", "hunter2hunter2", "", "", [])
 @example("url", "p\u00e4ssword", "", "", [])
 def test_what_is_known_is_seen_in_no_form(name, secret, before, after, cuts):
     """Neither in a whole line nor in all pieces of one side by side."""

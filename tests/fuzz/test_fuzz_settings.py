@@ -93,6 +93,7 @@ def works(settings):
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=3))
+@example({"tail": "9" * 5000})
 def test_values_of_any_kind(values):
     source = _config.Source()
     for key, value in values.items():
@@ -280,6 +281,7 @@ ARGUMENTS = st.lists(
 @example("run", ["--", "--"])
 @example("run", ["--sink=--", "--tag=--", "--json=--", "--idle-timeout=--"])
 @example("run", ["--tag=--"])
+@example("run", ["true", "--"])
 @example("run", ["--json=--"])
 def test_any_command_line(subcommand, arguments):
     parser = _parser.build()
@@ -298,7 +300,9 @@ def test_any_command_line(subcommand, arguments):
     if subcommand == "run":
         given_ = _parser.given(found)
         command = _parser.command(found)
-        assert command == arguments[len(arguments) - len(command) :]
+        before = len(arguments) - len(command)
+        assert command == arguments[before:]
+        assert _parser.command(parser.parse_known_args(["run", *arguments[:before]])[0]) == []
         for value in given_.values():  # each is what our parsers make of it, and none was lost on the way
             assert value != []
             assert not (isinstance(value, list) and [] in value)
