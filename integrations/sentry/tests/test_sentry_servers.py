@@ -98,7 +98,9 @@ def test_spotlight_reads_the_whole_envelope(init, spotlight):
     assert event["contexts"]["trace"]["trace_id"] == transaction.trace_id
     assert header["filename"] == "stderr.log"
     assert "copying" in str(attached["data"])
-    assert [(span["op"], span["description"]) for span in job["spans"]] == [("subprocess", "sh")]
+    # the SDK (2.75) does not know its own requests where the DSN has a port: those that were quick are spans, too
+    spans = [(span["op"], span["description"]) for span in job["spans"] if span["op"] != "http.client"]
+    assert spans == [("subprocess", "sh")]
     assert event["contexts"]["trace"]["span_id"] == job["spans"][0]["span_id"]
     assert [log["body"] for log in logs] == ["copying", "error: disk full"]
     assert [payload["status"] for kind, _, payload in items if kind == "check_in"] == ["in_progress", "error"]
