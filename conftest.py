@@ -1,13 +1,25 @@
-"""What holds for the tests of all distributions: the order in which their files are run."""
+"""What holds for the tests of all distributions: the order of their files, how long Hypothesis looks."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# A busy machine must not fail a property. HYPOTHESIS_PROFILE=nightly looks longer.
+for _profile, _examples in (("default", 100), ("nightly", 5000)):
+    hypothesis.settings.register_profile(
+        _profile,
+        max_examples=_examples,
+        deadline=None,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 @pytest.hookimpl(trylast=True)

@@ -8,18 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-import hypothesis
 import pytest
-
-# A busy machine must not fail a property. HYPOTHESIS_PROFILE=nightly looks longer.
-for _profile, _examples in (("default", 100), ("nightly", 5000)):
-    hypothesis.settings.register_profile(
-        _profile,
-        max_examples=_examples,
-        deadline=None,
-        suppress_health_check=[hypothesis.HealthCheck.too_slow],
-    )
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 def helper(name):

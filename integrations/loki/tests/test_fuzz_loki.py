@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from subwatch_loki._encode import Encoder
@@ -42,7 +42,6 @@ def sent(text):
     return text.encode("utf-8", "replace").decode()
 
 
-@settings(deadline=None)
 @given(st.dictionaries(TEXT | st.integers(), ANYTHING, max_size=25))
 @example({f"name{n}": n for n in range(25)})
 def test_labels_are_what_loki_takes(labels):
@@ -54,7 +53,6 @@ def test_labels_are_what_loki_takes(labels):
         assert 0 < len(text.encode("utf-8")) <= 2048
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(TEXT, ANYTHING), max_size=10)
     | st.lists(st.tuples(st.integers(), ANYTHING), max_size=200)
@@ -68,7 +66,6 @@ def test_metadata_is_what_loki_takes(pairs):
         assert text
 
 
-@settings(deadline=None)
 @given(
     st.lists(TEXT, min_size=1, max_size=30),
     st.integers(10**18, 2**62),
@@ -93,7 +90,6 @@ class Owner:
     dropped = 0
 
 
-@settings(deadline=None)
 @given(st.lists(TEXT, min_size=2, max_size=8), st.dictionaries(TEXT, TEXT, max_size=3), st.integers(-12, 12))
 def test_batches_hold_what_went_in(texts, labels, loss):
     chosen, _, _ = label_set(labels)
@@ -113,7 +109,6 @@ def test_batches_hold_what_went_in(texts, labels, loss):
     assert owner.dropped == min(abs(loss), len(texts))
 
 
-@settings(deadline=None)
 @given(TEXT, st.integers(1, 5000))
 def test_a_cut_line_is_short_enough(text, limit):
     shown, rest = cut(text, limit)

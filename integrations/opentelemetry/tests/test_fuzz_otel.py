@@ -57,7 +57,7 @@ NAMES = st.sampled_from(["TRACEPARENT", "TRACESTATE", "BAGGAGE", "traceparent", 
 VALID = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(NAMES, TEXT | st.just(VALID)))
 @example({"TRACEPARENT": VALID, "TRACESTATE": "a=b,c=\n", "BAGGAGE": "k=%00"})
 def test_no_environment_breaks_a_child(environ):
@@ -82,7 +82,7 @@ def checked(variables):
     return variables
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.integers(1, 2**128 - 1),
     st.integers(1, 2**64 - 1),

@@ -91,9 +91,8 @@ class _Parser(argparse.ArgumentParser):
         self.exit(self.status, f"subwatch: {message}\nsubwatch: see '{self.prog} --help'\n")
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
-        if action.option_strings and arg_strings == [
-            "--"
-        ]:  # --json=--: before Python 3.12.5 it is taken away
+        # of "--json=--" argparse takes the value away before Python 3.12.5
+        if action.option_strings and arg_strings == ["--"]:
             return self._get_value(action, "--")
         return super()._get_values(action, arg_strings)
 
