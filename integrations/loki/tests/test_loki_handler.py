@@ -119,6 +119,19 @@ def test_a_dead_server_blocks_nobody_and_prints_no_tracebacks(logger, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
+def test_flushing_a_dead_server_again_and_again_takes_the_timeout_each_time(logger):
+    """Records that wait for a batch of their own find no room in memory then."""
+    handler = LokiHandler("http://127.0.0.1:9", flush_timeout=0.3, batch_seconds=60)
+    logger.addHandler(handler)
+    begun = time.monotonic()
+    for n in range(6):
+        logger.info("message %d", n)
+        handler.flush()
+    handler.close()
+    assert time.monotonic() - begun < 10
+    assert handler.dropped == 6
+
+
 def test_many_threads(local, server, logger):
     handler = LokiHandler(server.url, {"test": local.label}, policy="block")
     logger.addHandler(handler)

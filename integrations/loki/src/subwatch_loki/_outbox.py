@@ -225,13 +225,21 @@ class Outbox:
             How many are neither.
         """
         with self.changed:
-            known, attempts = self.failing, self._attempts
-            self._signal = True
-            self.changed.notify_all()
-            self.changed.wait_for(
-                lambda: not self._left(owner) or (known and self._attempts > attempts), timeout
-            )
+            self._await(lambda: not self._left(owner), timeout)
             return self._left(owner)
+
+    def room(self, timeout: float) -> bool:
+        """Wait for room in memory, as `flush` waits; returns whether there is some."""
+        with self.changed:
+            if len(self._memory) >= ROOM:
+                self._await(lambda: self.closed or len(self._memory) < ROOM, timeout)
+            return len(self._memory) < ROOM
+
+    def _await(self, condition: Callable[[], bool], timeout: float) -> None:
+        known, attempts = self.failing, self._attempts
+        self._signal = True
+        self.changed.notify_all()
+        self.changed.wait_for(lambda: condition() or (known and self._attempts > attempts), timeout)
 
     def _left(self, owner: Owner | None = None) -> int:
         if self.spool is not None and self.failing and not self._memory:

@@ -145,7 +145,12 @@ class Shipper:
 
     def flush(self, owner: Owner, timeout: float) -> int:
         """Wait until an owner's entries have arrived or are in the spool; returns how many are neither."""
-        self.seal()
+        deadline = time.monotonic() + timeout
+        if not self._outbox.room(timeout):
+            timeout = 0.0  # a dead server makes room never
+        else:
+            self.seal(wait=False)
+            timeout = max(0.0, deadline - time.monotonic())
         return self._outbox.flush(owner, timeout)
 
     def close(self, timeout: float) -> int:
