@@ -183,9 +183,10 @@ def test_separators_beyond_ascii_are_made_harmless(log):
 
 
 def test_losses_are_said(log):
-    Child(LoggingSink(log)).end(dropped={"loki": 3})
+    Child(LoggingSink(log)).end(dropped={"loki": 3, "mine": 1})
 
-    assert said(log) == [("INFO", "prog exited with code 0 after 1.5 s, lost 3 records to loki")]
+    lost = "lost 3 records to loki, 1 record to mine"
+    assert said(log) == [("INFO", f"prog exited with code 0 after 1.5 s, {lost}")]
 
 
 # -- progress -----------------------------------------------------------------------------------------

@@ -88,7 +88,8 @@ def _try(settings: Settings, spec: Spec, used: bool) -> tuple[bool, str]:
         return False, f"wrong: {type(error).__name__}: {Redactor().text(str(error))}"
     took = time.monotonic() - begun
     if left:
-        return False, f"wrong: {left} records were not delivered within {_PATIENCE:g} s"
+        what = "record was" if left == 1 else "records were"
+        return False, f"wrong: {left} {what} not delivered within {_PATIENCE:g} s"
     if missing:
         said = "; ".join(missing)
         return not used, f"wrong: {said}" if used else f"ok: installed, not configured ({said})"

@@ -239,9 +239,10 @@ class _Stream:
             "subwatch_thinned": stages.thinned if stages else 0,
         }
         template, args = "%s %s after %.3g s", [self._program, exit.outcome, exit.duration]
-        if lost := ", ".join(f"{count} records to {name}" for name, count in exit.dropped.items()):
+        if exit.dropped:
             template += ", lost %s"
-            args.append(lost)
+            lost = (f"{count} record{'s' * (count != 1)} to {name}" for name, count in exit.dropped.items())
+            args.append(", ".join(lost))
         if stages and (left_out := _left_out(stages)):
             template += ", left out %s"
             args.append(left_out)
