@@ -90,6 +90,7 @@ def checked(variables):
     st.dictionaries(TEXT, TEXT, max_size=3),
     st.booleans(),
 )
+@example(1, 1, [("key", "v")], {"key": "v"}, False)
 def test_the_trace_arrives_whatever_the_baggage(trace_id, span_id, states, bags, with_baggage):
     state = TraceState()
     for name, text in states:
