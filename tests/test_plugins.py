@@ -53,8 +53,27 @@ LOSING = """
         def close(self, timeout=None):
             return self.lost if timeout is not None else None
 """
+PATIENT = """
+    from subwatch.sinks import Background
+
+    class Inner:
+        def open(self, run):
+            return self
+
+        def emit(self, records):
+            pass
+
+        def close(self, timeout=None):
+            if timeout is not None:
+                print(f"{timeout:.0f}", flush=True)
+
+    class Patient(Background):
+        def __init__(self, flush_timeout):
+            super().__init__(Inner(), flush_timeout=flush_timeout)
+"""
 MODULES = {
     "acme_sink": SINK,
+    "acme_patient": textwrap.dedent(PATIENT),
     "acme_losing": textwrap.dedent(LOSING),
     "acme_unimportable": "import no_such_module_anywhere",
     "acme_shapeless": "class Shapeless:\n    pass",
@@ -64,6 +83,7 @@ MODULES = {
 POINTS = {
     "acme": "acme_sink:FileSink",
     "losing": "acme_losing:Losing",
+    "patient": "acme_patient:Patient",
     "unimportable": "acme_unimportable:Sink",
     "missing": "acme_sink:NoSuchSink",
     "shapeless": "acme_shapeless:Shapeless",
@@ -170,6 +190,13 @@ def test_losses_at_the_end_of_a_sink_are_said_unless_somebody_is_told(python, tm
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == "sink losing: 2 records were not delivered\n" * said
+
+
+def test_a_sink_has_its_own_time_at_the_end_of_the_process(python, tmp_path):
+    code = "import subwatch; sink = subwatch.sink; "
+    code += "subwatch.configure(sinks=[sink('patient', flush_timeout=9), sink('patient', flush_timeout=2)])"
+    done = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("9\n2\n", "")
 
 
 def test_installed_sinks_are_listed_without_importing_them(python, tmp_path):

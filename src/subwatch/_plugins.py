@@ -154,22 +154,23 @@ def build_all(likes: Iterable[SinkLike]) -> tuple[tuple[Sink, ...], tuple[Sink, 
     return tuple(sink for sink, _ in built), tuple(sink for sink, mine in built if mine)
 
 
-def close_all(sinks: Sequence[Sink], timeout: float, *, tell: bool = True) -> int:
+def close_all(sinks: Sequence[Sink], timeout: float | None, *, tell: bool = True) -> int:
     """Close sinks, within a deadline for all.
 
     Args:
         sinks: The sinks.
-        timeout: Seconds for all of them.
+        timeout: Seconds for all of them; None for what each was given (``flush_timeout``), or 5.
         tell: Report what they could not deliver: nobody looks at what this returns.
 
     Returns:
         How many records they could not deliver.
     """
-    deadline = time.monotonic() + timeout
+    limits = [getattr(sink, "_flush_timeout", 5.0) if timeout is None else timeout for sink in sinks]
+    deadline = time.monotonic() + max(limits, default=0.0)
     lost = 0
-    for sink in sinks:
+    for sink, limit in zip(sinks, limits, strict=True):
         try:
-            left = sink.close(max(0.0, deadline - time.monotonic())) or 0
+            left = sink.close(max(0.0, min(limit, deadline - time.monotonic()))) or 0
             lost += left
             if tell:
                 report_undelivered(sink, left)

@@ -152,7 +152,7 @@ class Watch:
         """
         return self._close(timeout, tell=False)
 
-    def _close(self, timeout: float = 5.0, *, tell: bool) -> int:
+    def _close(self, timeout: float | None = None, *, tell: bool) -> int:
         with self._lock:
             finalizer, self._finalizer, self._sinks = self._finalizer, None, None
         detached = finalizer.detach() if finalizer is not None else None
@@ -179,7 +179,7 @@ class Watch:
                 if mine:
                     import weakref
 
-                    self._finalizer = weakref.finalize(self, _plugins.close_all, mine, 5.0)  # also at exit
+                    self._finalizer = weakref.finalize(self, _plugins.close_all, mine, None)  # also at exit
             return self._sinks
 
     def _prepare(
