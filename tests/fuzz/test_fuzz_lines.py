@@ -421,6 +421,7 @@ def test_lines_have_the_level_that_they_have_alone(texts, program):
     ),
     st.lists(st.integers(0, 600), max_size=6),
 )
+@example("program", [("password=Zq7XvKw9,QjZ3YxBd", "\n"), (": x", "\n")], [26])
 def test_chunks_do_not_matter_to_what_lines_mean(program, lines, cuts):
     data = "".join(text + ending for text, ending in lines).encode("utf-8", "surrogateescape")
     # some recognisers are asked only where a batch has updates: then it does matter what is read at once

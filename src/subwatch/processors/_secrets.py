@@ -35,7 +35,7 @@ _NAME_REACH = 96  # characters from the beginning of a name to its "=" or ":", b
 # A closing mark or separator ends a bare value if a blank, the end or the next name follows.
 _MARKS = r"""[,;&"'`)\]}>]"""
 _BARE_VALUE = (
-    rf"""(?:[^\s,;&"'`)\]}}>]|{_MARKS}(?!{_MARKS}{{0,8}}+(?:\s|\Z|["']?[\w.-]{{1,40}}+["']?\s?[=:])))++"""
+    rf"""(?:[^\s,;&"'`)\]}}>]|{_MARKS}(?!{_MARKS}{{0,8}}+(?:\s|\Z|["']?[\w.-]{{1,40}}+["']?[ \t]?[=:])))++"""
 )
 _VALUE = (
     r"""[:=>]{0,2}+[ \t]*+(?:[\[(]{0,2}+[bBrRuUfF]{0,2}+(?:"""
