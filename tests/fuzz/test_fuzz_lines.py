@@ -449,6 +449,7 @@ def test_chunks_do_not_matter_to_what_lines_mean(program, lines, cuts):
 
 
 @given(st.one_of(TEXT, AROUND, st.sampled_from(PLANTS)).filter(bool), PROGRAMS)
+@example(".\r\n\r\n=://.", "ssh")
 def test_the_cost_is_linear(unit, program):
     """Whatever a child repeats, as one line or as many."""
 

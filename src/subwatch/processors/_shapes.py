@@ -51,10 +51,11 @@ _START = (
 )
 _BEHIND = rf"{_WORD}|[A-Z](?![a-z])|[^a-zA-Z/\"']"
 # A level word after the colon of the first word, or of the first two. Where these look beyond the line they err to
-# the safe side: "not blank" is many times as fast as "neither blank nor newline".
+# the safe side: "not blank" is many times as fast as "neither blank nor newline"; and not far, as what names a program
+# has at most 255 characters, and a batch may have no blank at all.
 _SAID = rf"(?<=:) {COLON_WORD}"
-_FIRST_SAID = rf"(?=[^ ]++{_SAID})"
-_SECOND_SAID = rf"[^ ]++(?:{_SAID}| [^ ]++{_SAID})"
+_FIRST_SAID = rf"(?=[^ ]{{1,400}}+{_SAID})"
+_SECOND_SAID = rf"[^ ]{{1,400}}+(?:{_SAID}| [^ ]{{1,400}}+{_SAID})"
 # What names the program: "pg_dump: ", "host program[12]: ".
 _TAG = re.compile(rf"(?!{_WORD})[a-zA-Z](?:[\w.-]{{0,63}} )?[^\s=@]{{0,80}}: ")
 _PREFIX = re.compile(rf"(?>{BARE}|{PREFIX})")
