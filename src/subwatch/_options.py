@@ -180,8 +180,8 @@ def check(options: Mapping[str, Any]) -> None:
     if "levels" in options:
         from .processors.rules import compile_rules
 
-        levels: Any = options["levels"]
-        compile_rules((levels,) if callable(levels) else levels)
+        one = callable(options["levels"])
+        compile_rules([options["levels"]] if one else options["levels"])
     if options.get("recognizers"):
         from .processors.progress import resolve
 
