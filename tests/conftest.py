@@ -22,6 +22,8 @@ def helper(name):
     return sys.modules[full]
 
 
+pytest_collection_modifyitems = helper("alltests").pytest_collection_modifyitems
+
 # Where the tests were started by nohup or in the background, signals are ignored, and all children would inherit that.
 for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGINT):
     if signal.getsignal(_number) == signal.SIG_IGN:

@@ -1,4 +1,7 @@
-"""What holds for the tests of all distributions: the order of their files, how long Hypothesis looks."""
+"""What holds for the tests of all distributions: the order of their files, how long Hypothesis looks.
+
+The conftest.py of tests and that of integrations both load it: each may be run without the other.
+"""
 
 from __future__ import annotations
 
