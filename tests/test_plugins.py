@@ -14,6 +14,7 @@ from subprocess import DEVNULL
 import pytest
 
 import subwatch
+from subwatch import _plugins
 from subwatch.sinks import CallableSink, JsonLinesSink, LoggingSink
 
 ROOT = Path(__file__).parent.parent
@@ -197,6 +198,28 @@ def test_a_sink_has_its_own_time_at_the_end_of_the_process(python, tmp_path):
     code += "subwatch.configure(sinks=[sink('patient', flush_timeout=9), sink('patient', flush_timeout=2)])"
     done = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("9\n2\n", "")
+
+
+def test_a_sink_that_cannot_say_its_time_keeps_no_other_from_its_end():
+    given = []
+
+    class Sink:
+        def open(self, run):
+            return self
+
+        def close(self, timeout=0.0):
+            given.append(round(timeout))
+
+    class Raises(Sink):
+        @property
+        def flush_timeout(self):
+            raise OSError("not now")
+
+    class Odd(Sink):
+        flush_timeout = "soon"
+
+    assert _plugins.close_all([Raises(), Odd(), Sink()], None) == 0
+    assert given == [5, 5, 5]
 
 
 def test_installed_sinks_are_listed_without_importing_them(python, tmp_path):

@@ -154,6 +154,13 @@ def build_all(likes: Iterable[SinkLike]) -> tuple[tuple[Sink, ...], tuple[Sink, 
     return tuple(sink for sink, _ in built), tuple(sink for sink, mine in built if mine)
 
 
+def _patience(sink: Sink) -> float:
+    try:
+        return float(getattr(sink, "flush_timeout", 5.0))
+    except Exception:  # noqa: BLE001 - a plugin's property; the other sinks are to be closed as well
+        return 5.0
+
+
 def close_all(sinks: Sequence[Sink], timeout: float | None, *, tell: bool = True) -> int:
     """Close sinks, within a deadline for all.
 
@@ -165,7 +172,7 @@ def close_all(sinks: Sequence[Sink], timeout: float | None, *, tell: bool = True
     Returns:
         How many records they could not deliver.
     """
-    limits = [getattr(sink, "_flush_timeout", 5.0) if timeout is None else timeout for sink in sinks]
+    limits = [_patience(sink) if timeout is None else timeout for sink in sinks]
     deadline = time.monotonic() + max(limits, default=0.0)
     lost = 0
     for sink, limit in zip(sinks, limits, strict=True):

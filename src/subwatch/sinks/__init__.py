@@ -74,6 +74,7 @@ class Sink(Protocol):
     Besides these methods a sink may have
 
     - ``name``, for messages and accounts,
+    - ``flush_timeout``, the seconds that `close` gets at the end of the process (default 5),
     - ``standalone()``, which the command line tool calls first: it sets up what an application would have
       (``subwatch sinks --check`` calls it instead of `open`, so as to tell nobody of a run that is none),
     - ``terminal``, whether it draws on the terminal: the command line tool then has it show stdout as well.

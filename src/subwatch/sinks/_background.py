@@ -87,7 +87,7 @@ class Background:
         self._capacity = capacity
         self._policy = policy
         self._patience = flush_timeout if policy == "block" else patience
-        self._flush_timeout = flush_timeout
+        self.flush_timeout: float = flush_timeout
         self._closed = False
         self._ticket = 0  # of the newest entry
         self._reset()
@@ -238,7 +238,7 @@ def _close_all() -> None:
     """Deliver what is queued at the end of the process."""
     for background in list(_live):
         try:
-            left = background.close(background._flush_timeout)
+            left = background.close(background.flush_timeout)
         except Exception as error:  # noqa: BLE001 - the others are to be closed as well
             tell("sink %s failed at the end: %s", background.name, error)
         else:
