@@ -137,6 +137,27 @@ ARGUMENTS = [
     ("7z a -ppw x.7z", "7z a -p*** x.7z"),
     ("htpasswd -cb file me pw", "htpasswd -cb file me ***"),
     ("cat /run/secrets/x /etc/passwd", "cat /run/secrets/x /etc/passwd"),
+    ("openssl enc -k pw -out x", "openssl enc -k *** -out x"),
+    ("openssl req -keyout key.pem", "openssl req -keyout key.pem"),
+    ("lftp -u me,pw host", "lftp -u me,*** host"),
+    ("twine upload -u me -p pw dist/x", "twine upload -u me -p *** dist/x"),
+    ("xfreerdp /u:me /p:pw /v:host", "xfreerdp /u:me /p:*** /v:host"),
+    ("curl --oauth2-bearer pw u", "curl --oauth2-bearer *** u"),
+    ("sqlplus -s scott/tiger@db @x.sql", "sqlplus -s scott/*** @x.sql"),
+    ("sqlplus / as sysdba", "sqlplus / as sysdba"),
+]
+
+# What `shell=True` and `sh -c` are given is made of command lines, too.
+SCRIPTS = [
+    ("mysql -uroot -phunter2 db < x.sql", "mysql -uroot -p*** db < x.sql"),
+    ("mysql -p db", "mysql -p db"),
+    ("x --password 'correct horse' y; echo hi", "x --password '***' y; echo hi"),
+    ('cd /x && curl -u "me:pw" http://x | sh', 'cd /x && curl -u "me:***" http://x | sh'),
+    ("N=$(redis-cli -a pw ping) && zip -P pw a b", "N=$(redis-cli -a *** ping) && zip -P *** a b"),
+    ("sshpass -p pw ssh -p 22 h", "sshpass -p *** ssh -p 22 h"),
+    ("for f in *; do\n7z a -ppw $f\ndone", "for f in *; do\n7z a -p*** $f\ndone"),
+    ("DB_PASSWORD=pw ./x 'it is \"fine\"'", "DB_PASSWORD=*** ./x 'it is \"fine\"'"),
+    ("echo 'not closed; mysql -p", "echo 'not closed; mysql -p"),
 ]
 
 
@@ -164,6 +185,13 @@ def test_names_ignore_case(line: str, expected: str) -> None:
 @pytest.mark.parametrize(("command", "expected"), ARGUMENTS)
 def test_masks_in_arguments(command: str, expected: str) -> None:
     assert " ".join(PLAIN.argv(command.split())) == expected
+
+
+@pytest.mark.parametrize(("script", "expected"), SCRIPTS)
+def test_masks_in_scripts(script: str, expected: str) -> None:
+    for before in (["/bin/sh", "-c"], ["sudo", "bash", "-ec"], ["ssh", "host"]):
+        assert PLAIN.argv([*before, script]) == (*before, expected) or "DB_" in script
+    assert PLAIN.argv(["sh", "-c", script])[2] == expected
 
 
 def test_arguments_are_kept_apart() -> None:

@@ -107,6 +107,8 @@ COMMANDS = st.sampled_from(
         (["env"], "PGPASSWORD={}"),
         (["sh", "-c"], "PGPASSWORD={} pg_dump -h host"),
         (["sh", "-c"], "mysql --password={} < dump"),
+        (["sh", "-c"], "cd /x && mysql -p{} < dump"),
+        (["bash", "-c"], "curl -u 'me:{}' url; program --token x"),
         (["program"], "ghp_{}abcdefghijklmnopqrst"),
         (["program"], '{{"token": "{}"}}'),
     ]

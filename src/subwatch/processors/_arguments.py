@@ -15,7 +15,7 @@ __all__ = ["redact_arguments", "sensitive_name"]
 # A name is secret when one of these words stands in it, bounded by "-", "_", "." or capitals ...
 _SENSITIVE = (
     r"(?i)pass(?:word|wd|wort|phrase|code)|(?:^|[-_.]|(?<=[a-z])(?-i:(?=[A-Z])))(?:pass|pwd|pw|auth|authorization|jwt|otp|sas|sig|signature)(?![a-z])"
-    r"|secrets?(?![a-z])|token(?![a-z])|credentials?(?![a-z])|cookie(?![a-z])"
+    r"|secrets?(?![a-z])|token(?![a-z])|bearer(?![a-z])|credentials?(?![a-z])|cookie(?![a-z])"
     r"|(?:api|access|account|secret|private|encryption|signing|master|shared|auth|client|service|storage|deploy"
     r"|session)[-_. ]?key(?![a-z])|session[-_]?id$|(?<![a-z])session$"
 )
@@ -27,11 +27,16 @@ _ABOUT = (
 )
 _OPTION = r"(?:--?|/)([\w.-]+)\Z"
 _ASSIGNED = r"(?s)((?:--?|/)?(?:[\w.-]+=)??([\w.-]+)[=:])(.+)\Z"
+_ACCOUNT = r"\A[\w$#]+/(?=[^/])"
 _FLAG = r"(?s)-[A-Za-z]|--[a-z][\w-]*(?:=.*)?"
 _CONNECTION = (
     r"(?i)[\s;&](?:user ?(?:id|name)?|uid|host|hostaddr|server|data source|port|db|dbname|database"
     r"|initial catalog|ssl\w+|connect_timeout|application_name|options|service|endpointsuffix|encrypt)\s*="
 )
+
+# A word of a shell's script, or what ends a command of it; quotes are part of a word.
+_SCRIPT = r"""(?s)(?:[^\s;|&()<>`'"\\]|\\.|'[^']*+'|"(?:[^"\\]|\\.)*+")++|[;|&()`\n]"""
+_BETWEEN = ";|&()`\n"
 
 # Options of one letter that take a secret, by program: as the next word, or joined to the letter.
 _SEPARATE = {
@@ -60,16 +65,29 @@ _JOINED = {
     ),
     **dict.fromkeys(("mariadb", "mariadb-dump", "mariadb-admin", "mariadb-import", "mariadb-check"), "-p"),
     **dict.fromkeys(("7z", "7za", "7zr", "7zz", "rar", "unrar"), "-p"),
+    "xfreerdp": "/p:",
 }
+# ... only as the next word: joined to the letter stands something else.
+_APART = {"az": ("-p",), "openssl": ("-k", "-K"), "twine": ("-p",)}
 _LOGIN = frozenset(("docker", "podman", "buildah", "skopeo", "nerdctl", "helm", "oras", "crane"))
 _USER_OPTIONS = {
     "curl": ("-u", "-U", "--user", "--proxy-user"),
     "http": ("-a", "--auth"),
     "https": ("-a", "--auth"),
+    "lftp": ("-u", "--user"),
     "smbclient": ("-U", "--user"),
 }
 _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "ash", "fish", "su"))
-_PROGRAMS = _JOINED.keys() | _LOGIN | _USER_OPTIONS.keys() | _SHELLS | {"openssl", "htpasswd", "ssh", "scp"}
+_ORACLE = frozenset(("sqlplus", "sqlldr", "expdp", "impdp"))  # take user/password@database
+_PROGRAMS = (
+    _JOINED.keys()
+    | _APART.keys()
+    | _LOGIN
+    | _USER_OPTIONS.keys()
+    | _SHELLS
+    | _ORACLE
+    | {"htpasswd", "ssh", "scp"}
+)
 _STAYS = _PROGRAMS - {"sshpass"}
 # `--password` of these takes no value: it asks.
 _PROMPTING = r"psql|pg_\w+|(?:create|drop|vacuum|reindex|cluster)(?:db|user)|mysql\w*|mariadb[\w-]*"
@@ -92,6 +110,17 @@ def redact_arguments(
         known: Masks only values that are known to be secret; for the program's own name.
         mask: What stands in the place of a secret.
     """
+    for index, (word, (prefix, script)) in enumerate(zip(argv, _judged(argv), strict=True)):
+        if index == 0:
+            yield known(word)
+        elif prefix is not None:
+            yield text(prefix) + mask
+        else:
+            yield text(_script(word, mask) if script else word)
+
+
+def _judged(argv: Sequence[str]) -> Iterator[tuple[str | None, bool]]:
+    """Tell of each word how it begins before its secret (None if there is none), and whether it may be a script."""
     before = ""
     programs: list[str] = []
     login = False
@@ -99,7 +128,7 @@ def redact_arguments(
         name = word.rpartition("/")[2]
         if index == 0:
             programs = [name]
-            yield known(word)
+            yield None, False
         else:
             if name in _PROGRAMS and name not in programs:
                 # run by sudo, env, sshpass ...; or a user or database is called so: then the first still counts
@@ -109,14 +138,38 @@ def redact_arguments(
             prefix = next((part for part in parts if part is not None), None)
             if prefix is None and "htpasswd" in programs and index == len(argv) - 1 and _batch(argv):
                 prefix = ""
-            yield text(word) if prefix is None else text(prefix) + mask
+            yield prefix, not (_SHELLS | {"ssh"}).isdisjoint(programs)
         before = word
+
+
+def _script(script: str, mask: str) -> str:
+    """Redact the commands of a script for a shell: what stands where an argument would be secret."""
+    pieces: list[str] = []
+    shown = 0
+    command: list[tuple[int, str]] = []
+    for match in (*compiled(_SCRIPT).finditer(script), None):
+        if match is not None and match[0] not in _BETWEEN:
+            command.append((match.start(), match[0]))
+            continue
+        words = [word.strip("'\"") for _, word in command]
+        for (start, word), bare, (prefix, _) in zip(command, words, _judged(words), strict=True):
+            if prefix is not None:
+                begin = start + word.index(bare)
+                pieces += (script[shown : begin + len(prefix)], mask)
+                shown = begin + len(bare)
+        command = []
+    pieces.append(script[shown:])
+    return "".join(pieces)
 
 
 def _public_part(program: str, login: bool, before: str, word: str) -> str | None:
     """How `word` begins before its secret, which goes on to the end of the word; None if there is none."""
-    if before == _SEPARATE.get(program) or (login and program in _LOGIN and before == "-p"):
+    if before == _SEPARATE.get(program) or before in _APART.get(program, ()):
         return ""
+    if login and program in _LOGIN and before == "-p":
+        return ""
+    if program in _ORACLE and (account := compiled(_ACCOUNT).match(word)):
+        return account[0]
     option = compiled(_OPTION).match(before)
     if option is not None and sensitive_name(option[1]) and not compiled(_FLAG).fullmatch(word):
         if program == "openssl":  # pass:VALUE, but also file:PATH, env:NAME, stdin
@@ -141,9 +194,9 @@ def _public_part(program: str, login: bool, before: str, word: str) -> str | Non
 
 
 def _user(word: str) -> str | None:
-    """What stands before the password in ``user:password`` or ``user%password``."""
-    user, separator, _ = word.partition("%" if "%" in word and ":" not in word else ":")
-    return user + separator if separator else None
+    """What stands before the password in ``user:password``, ``user%password`` or ``user,password``."""
+    at = min((word.find(mark) for mark in ":%," if mark in word), default=-1)
+    return word[: at + 1] or None
 
 
 def _batch(argv: Sequence[str]) -> bool:
