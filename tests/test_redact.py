@@ -69,6 +69,10 @@ LINES = [
     ("x-api-key: abc", "x-api-key: ***"),
     ("using Bearer abc.def", "using Bearer ***"),
     ("ALTER USER x PASSWORD 'it''s' VALID", "ALTER USER x PASSWORD '***' VALID"),
+    # among colours
+    ("\x1b[36mpassword\x1b[0m=\x1b[35mhunter2\x1b[0m x", "\x1b[36mpassword\x1b[0m=\x1b[35m***\x1b[0m x"),
+    ('\x1b[34;1m"token"\x1b[0m: \x1b[32m"ab"\x1b[0m,', '\x1b[34;1m"token"\x1b[0m: \x1b[32m"***"\x1b[0m,'),
+    ("pass\x1b[1mword\x1b[m: hun\x1b[7mter\x1b[m2 x", "pass\x1b[1mword\x1b[m: *** x"),
     # shapes
     ("a ghp_" + "a1B2" * 9 + " b", "a ghp_*** b"),
     ("github_pat_" + "A1b2C3d4E5" * 2 + "ab_" + "x" * 59, "github_pat_***"),
@@ -246,6 +250,7 @@ def test_known_values() -> None:
     assert Redactor(["x"]).text("axb") == "a***b"
     assert Redactor(["", "*", "\n"]).text("a*b\n") == "a*b\n"
     assert Redactor(["first line\nsecond line"]).text("a second line b\nfirst line") == "a *** b\n***"
+    assert Redactor(["hunter2"]).text("a hun\x1b[1;31mter2\x1b[m b") == "a ***\x1b[m b"
     assert Redactor(["correct horse"]).text("password=correct horse x") == "password=*** x"
     redactor = Redactor(["hunter2"])
     assert redactor.including(["hunter2"]) is redactor
@@ -305,6 +310,8 @@ def test_continuation() -> None:
     assert PLAIN.continuation("pass", "word=hunter2 x") == "word=*** x"
     assert PLAIN.continuation('password="a ', 'b" x') == '***" x'
     assert PLAIN.continuation("info: ", "hello") == "hello"
+    assert PLAIN.continuation("\x1b[1mpassword\x1b[0", "m: hunter2 x") == "m: *** x"
+    assert PLAIN.continuation(PLAIN.context_after("", "password: hun\x1b[7m"), "ter2 x") == "*** x"
 
 
 def test_release() -> None:
@@ -321,6 +328,7 @@ def test_release() -> None:
 
 SECRET = "Zq7XvKw9QjZ3YxBd"
 PLANTS = [
+    "\x1b[36mpassword\x1b[0m=\x1b[35m{}\x1b[0m ",
     "{}",
     "password={} ",
     'password="a {} b"',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from binascii import b2a_base64
+from bisect import bisect_right
 
 from ._arguments import redact_arguments, sensitive_name
 from ._names import compiled
@@ -29,6 +30,9 @@ _HARMLESS = frozenset(
 _CONTENT = r"[^\r\n]+"
 _HEX = r"%.."
 _HTML = "[<>&\u2028\u2029]"
+_COLOURS = (
+    r"\x1b\[[0-?]{0,64}[ -/]{0,8}[@-~]"  # and all else that moves the cursor; they may stand amid a name
+)
 _ENDINGS = r"\r\n|\n|\r"
 # Commonest characters last: whether a rare one occurs at all is the cheapest question to ask.
 _COMMON = "zqxjkvbwygfmpdculhrsnioate0123456789._-:/ "
@@ -179,9 +183,12 @@ class Redactor:
         return tail
 
     def _spans(self, text: str) -> list[Span]:
-        found = find_spans(text)
+        bare = compiled(_COLOURS).sub("", text) if "\x1b" in text else text
+        found = find_spans(bare)
         if self._literals:
-            found += self._literal_spans(text)
+            found += self._literal_spans(bare)
+        if bare is not text:
+            found = [*_among_colours(text, len(bare), found), *self._literal_spans(text)]
         return found
 
     def _literal_spans(self, text: str) -> Iterator[Span]:
@@ -227,6 +234,18 @@ def _mask(text: str, found: Iterable[tuple[int, int]]) -> str:
             shown = end
     pieces.append(text[shown:])
     return "".join(pieces)
+
+
+def _among_colours(text: str, length: int, found: Iterable[Span]) -> Iterator[Span]:
+    """Find spans again in `text` that were found in what is left of it without colours, which has this length."""
+    places, shifts = [0], [0]
+    for match in compiled(_COLOURS).finditer(text):
+        places.append(match.start() - shifts[-1])
+        shifts.append(shifts[-1] + len(match[0]))
+    for start, end, reopen in found:
+        begin = start + shifts[bisect_right(places, start) - 1]
+        stop = end + shifts[bisect_right(places, end - 1) - 1]
+        yield begin, len(text) if end == length else stop, reopen
 
 
 def _withhold(text: str) -> str:
