@@ -69,6 +69,29 @@ LINES = [
     ("x-api-key: abc", "x-api-key: ***"),
     ("using Bearer abc.def", "using Bearer ***"),
     ("ALTER USER x PASSWORD 'it''s' VALID", "ALTER USER x PASSWORD '***' VALID"),
+    ("amqp://me:a/b#c@mq:5672/x", "amqp://me:***@mq:5672/x"),
+    ("POST https://hooks.slack.com/services/T0/B0/abc 200", "POST https://hooks.slack.com/services/*** 200"),
+    ("https://discord.com/api/webhooks/1/abc", "https://discord.com/api/webhooks/***"),
+    ("https://api.telegram.org/bot12:abc/getMe", "https://api.telegram.org/bot***"),
+    (r"send: b'GET /\r\nAuthorization: Basic abc'", r"send: b'GET /\r\nAuthorization: ***"),
+    # commands that programs show
+    ("running x --password hunter2 --verbose", "running x --password *** --verbose"),
+    ("x --api-key 'a b' y", "x --api-key '***' y"),
+    (
+        "Command '['x', '--db-password', 'a b', 'y']' failed",
+        "Command '['x', '--db-password', '***', 'y']' failed",
+    ),
+    (r'["x", \"--token\", \"ab\"]', r'["x", \"--token\", \"***\"]'),
+    ("+ mysql -uroot -phunter2 db", "+ mysql -uroot -p*** db"),
+    ("++ curl -u me:pw http://x", "++ curl -u me:*** http://x"),
+    # others
+    ("<ns:Password>a b</ns:Password>", "<ns:Password>***</ns:Password>"),
+    ("<user>me</user><apiKey>ab</apiKey>", "<user>me</user><apiKey>***</apiKey>"),
+    (
+        "A temporary password is generated for root@localhost: a;B(c",
+        "A temporary password is generated for root@localhost: ***",
+    ),
+    ("aes_key=ab HMAC_KEY: cd", "aes_key=*** HMAC_KEY: ***"),
     # among colours
     ("\x1b[36mpassword\x1b[0m=\x1b[35mhunter2\x1b[0m x", "\x1b[36mpassword\x1b[0m=\x1b[35m***\x1b[0m x"),
     ('\x1b[34;1m"token"\x1b[0m: \x1b[32m"ab"\x1b[0m,', '\x1b[34;1m"token"\x1b[0m: \x1b[32m"***"\x1b[0m,'),
@@ -112,6 +135,12 @@ INTACT = [
     "git@github.com:x/y.git",
     "eyJ short AKIA short ghp_short sk-ant- glpat-x",
     '{"credentials": {"user": 1}}',
+    "--password is required, --token must be given, --secret [FILE] --password <password>",
+    "  --password           force password prompt (should happen automatically)",
+    "login <user> <password> <host> <token>x <passwordFile>a</passwordFile>",
+    "Enter password for me: ",
+    "http://host:80/a@b http://[::1]:80/a@b registry://host:5000/image@sha256:ab",
+    "1 + mysql -ppage",
 ]
 
 ARGUMENTS = [
@@ -328,6 +357,9 @@ def test_release() -> None:
 
 SECRET = "Zq7XvKw9QjZ3YxBd"
 PLANTS = [
+    "amqp://user:a/{}@host/x",
+    "x --password {} y",
+    "['x', '--password', '{}', 'y']",
     "\x1b[36mpassword\x1b[0m=\x1b[35m{}\x1b[0m ",
     "{}",
     "password={} ",
@@ -402,6 +434,9 @@ def session(redactor: Redactor, line: str, cuts: list[int]) -> str:
 @settings(max_examples=600, deadline=None)
 @given(st.sampled_from(PLANTS), PADDING, PADDING, st.lists(st.integers(0, 200), max_size=5))
 @example("password={} ", "x ", "", [12, 14, 16])
+@example('password="a {} b"', "password:", "", [11])
+@example('password="a {} b"', 'password:"', "", [12])
+@example('password="a {} b"', 'password:"', "", [19])
 def test_no_planted_secret_survives(plant: str, before: str, after: str, cuts: list[int]) -> None:
     secret = SECRET.upper() if "AKIA" in plant else SECRET
     redactor = Redactor([secret]) if plant == "{}" else PLAIN
@@ -426,7 +461,8 @@ def test_lines_and_endings_stay(text: str, inside: bool) -> None:
     assert endings(shown) == endings(text)
     assert "hunter2" not in shown
     again, _ = Redactor(["hunter2"]).block(shown, False)
-    assert again == shown
+    # what was masked may have held the quote that ended a value: then more is masked, and what was shown is gone
+    assert again == shown or len(again.replace(MASK, "")) < len(shown.replace(MASK, ""))
     assert FAILED not in shown
 
 
@@ -470,6 +506,7 @@ LOGS = st.lists(st.sampled_from(STAMPS) | NAMED | st.sampled_from([*WORDS, "\n",
 @given(ANY | LOGS)
 @example("password\\:a")
 @example("otp=1\nsig1=2")
+@example("'password'\"://")
 def test_gates_lose_nothing(text: str) -> None:
     """On whole texts, with gates, is found what all rules find line by line without them."""
     with pytest.MonkeyPatch.context() as patch:

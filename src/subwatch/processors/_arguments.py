@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["redact_arguments", "sensitive_name"]
+__all__ = ["redact_arguments", "script_spans", "sensitive_name"]
 
 # A name is secret when one of these words stands in it, bounded by "-", "_", "." or capitals ...
 _SENSITIVE = (
@@ -142,10 +142,8 @@ def _judged(argv: Sequence[str]) -> Iterator[tuple[str | None, bool]]:
         before = word
 
 
-def _script(script: str, mask: str) -> str:
-    """Redact the commands of a script for a shell: what stands where an argument would be secret."""
-    pieces: list[str] = []
-    shown = 0
+def script_spans(script: str) -> Iterator[tuple[int, int]]:
+    """Find the secrets in the commands of a script for a shell: what stands where an argument would be secret."""
     command: list[tuple[int, str]] = []
     for match in (*compiled(_SCRIPT).finditer(script), None):
         if match is not None and match[0] not in _BETWEEN:
@@ -155,11 +153,17 @@ def _script(script: str, mask: str) -> str:
         for (start, word), bare, (prefix, _) in zip(command, words, _judged(words), strict=True):
             if prefix is not None:
                 begin = start + word.index(bare)
-                pieces += (script[shown : begin + len(prefix)], mask)
-                shown = begin + len(bare)
+                yield begin + len(prefix), begin + len(bare)
         command = []
-    pieces.append(script[shown:])
-    return "".join(pieces)
+
+
+def _script(script: str, mask: str) -> str:
+    pieces: list[str] = []
+    shown = 0
+    for start, end in script_spans(script):
+        pieces += (script[shown:start], mask)
+        shown = end
+    return "".join((*pieces, script[shown:]))
 
 
 def _public_part(program: str, login: bool, before: str, word: str) -> str | None:

@@ -9,7 +9,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["COLON", "DOUBLE_QUOTED", "EQUALS", "FIGURES", "SINGLE_QUOTED", "compiled", "kind_of", "may_end"]
+__all__ = [
+    "COLON",
+    "DOUBLE_QUOTED",
+    "ELEMENT",
+    "EQUALS",
+    "FIGURES",
+    "OPTION_END",
+    "SINGLE_QUOTED",
+    "compiled",
+    "kind_of",
+    "may_end",
+]
 
 # Names of secrets. These end in a word that tells whatever stands before it (PGPASSWORD, csrftoken) ...
 _STRONG = (
@@ -40,7 +51,7 @@ _KEYS = (
         "auth",
         "client",
     ),
-    *("service", "storage", "deploy", "session"),
+    *("service", "storage", "deploy", "session", "aes", "hmac"),
 )
 # ... these are a word of their own; and where a colon follows they must be quoted (JSON), else it is prose.
 _WEAK = ("auth", "jwt", "otp", "pass", "pwd", "sas", "session", "sessionid", "session_id", "sig", "signature")
@@ -108,7 +119,10 @@ COLON = (
     rf""":(?<=[{_LAST_OF_BARE} \t]:)(?:{_bare(":")}"""
     rf"""|(?<=[ \t]:)(?:{_bare(_BLANK + ":")}|(?<=["' \t][ \t]:)))"""
 )
-DOUBLE_QUOTED, SINGLE_QUOTED = (rf"{quote}:(?:{_any(quote + ':')}|(?<=\\{quote}:))" for quote in "\"'")
+DOUBLE_QUOTED, SINGLE_QUOTED = (rf"{quote}:(?:{_any(quote + ':')}|(?<=[\\\"']{quote}:))" for quote in "\"'")
+#: Where the contents of an element of XML stand, by the end of its name; and what an option's name ends in.
+ELEMENT = rf">{_any('>')}([^<\s][^<\r\n]*+)(?=</|\Z)"
+OPTION_END = _any("")
 
 
 @lru_cache(4096)  # programs name few things again and again

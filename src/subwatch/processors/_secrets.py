@@ -13,13 +13,35 @@ from __future__ import annotations
 
 from functools import partial
 
-from ._names import COLON, DOUBLE_QUOTED, EQUALS, FIGURES, SINGLE_QUOTED, compiled, kind_of, may_end
+from ._arguments import script_spans, sensitive_name
+from ._names import (
+    COLON,
+    DOUBLE_QUOTED,
+    ELEMENT,
+    EQUALS,
+    FIGURES,
+    OPTION_END,
+    SINGLE_QUOTED,
+    compiled,
+    kind_of,
+    may_end,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["BARE", "BEGIN_KEY", "HEADER", "RULES", "Span", "find_spans", "open_end"]
+__all__ = [
+    "BARE",
+    "BEGIN_KEY",
+    "HEADER",
+    "NAME_CHARACTERS",
+    "NAME_REACH",
+    "RULES",
+    "Span",
+    "find_spans",
+    "open_end",
+]
 
 #: Start, end, and a text after which a secret of the same kind goes on; empty if this one has ended.
 Span = tuple[int, int, str]
@@ -29,8 +51,8 @@ BEGIN_KEY = "-----BEGIN PRIVATE KEY-----"
 # What opens a value that ends at a blank, and one that ends with its line.
 BARE, HEADER = "password=x", "authorization: x"
 
-_NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_.-" + FIGURES
-_NAME_REACH = 96  # characters from the beginning of a name to its "=" or ":", blanks included
+NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_.-" + FIGURES
+NAME_REACH = 96  # characters from the beginning of a name to its "=" or ":", blanks included
 
 # A closing mark or separator ends a bare value if a blank, the end or the next name follows.
 _MARKS = r"""[,;&"'`)\]}>]"""
@@ -56,10 +78,10 @@ def _named_values(pattern: str, text: str) -> Iterator[Span]:
             continue  # inside of a value that goes on: what is named here is masked already
         if not may_end(text[max(0, at - 7) : at]):
             continue  # the character classes let it pass, but no name ends so
-        head = text[max(0, at - _NAME_REACH) : at].rstrip(" \t")
+        head = text[max(0, at - NAME_REACH) : at].rstrip(" \t")
         quoted = head.endswith(('"', "'"))
         stem = head.rstrip("\"'\\") if quoted else head
-        rest = stem.rstrip(_NAME_CHARACTERS)
+        rest = stem.rstrip(NAME_CHARACTERS)
         name = stem[len(rest) :]
         kind = kind_of(stem[-16:] if name.lower() == "key" else name)
         if not kind:
@@ -70,12 +92,37 @@ def _named_values(pattern: str, text: str) -> Iterator[Span]:
                 continue  # the shell's working directory
         elif not quoted and (kind == "weak" or name[-1] in FIGURES):
             continue  # prose ("auth: ok")
-        elif not quoted and before in ("/", "\\") and text[at + 1 : at + 2] in (" ", "\t"):
+        elif not quoted and kind != "eol" and before in ("/", "\\") and text[at + 1 : at + 2] in (" ", "\t"):
             continue  # a path in an error message ("/etc/passwd: not found")
         span = _value(text, at + 1, kind == "eol", before if before in ('"', "'") and not quoted else "")
         if span is not None:
             covered = max(covered, span[1])
             yield span
+
+
+def _dashes(pattern: str, text: str) -> Iterator[Span]:
+    """Find tokens, and the values in ``--NAME VALUE`` and ``'--NAME', 'VALUE'``: programs show what they run."""
+    for match in compiled(pattern).finditer(text):
+        if match.lastindex == 1:
+            yield (*match.span(1), BARE)
+        elif sensitive_name(match[2]) and (span := _value(text, match.end(), False, "")):
+            yield span
+
+
+def _elements(pattern: str, text: str) -> Iterator[Span]:
+    """Find the contents of elements of XML by their names."""
+    for element in compiled(pattern).finditer(text):
+        head = text[max(0, element.start() - NAME_REACH) : element.start()]
+        before = head.rstrip(NAME_CHARACTERS)
+        if before.endswith(("<", ":")) and sensitive_name(head[len(before) :]):
+            yield (*element.span(1), BARE)
+
+
+def _traced(pattern: str, text: str) -> Iterator[Span]:
+    """Find the secrets in the commands that a shell shows (``set -x``)."""
+    for line in compiled(pattern).finditer(text):
+        for start, end in script_spans(line[1]):
+            yield (line.start(1) + start, line.start(1) + end, BARE)
 
 
 def _value(text: str, at: int, to_end: bool, quote: str) -> Span | None:
@@ -114,6 +161,12 @@ def _private_keys(text: str) -> Iterator[Span]:
         yield (match.start(), at, "" if ending else BEGIN_KEY)
 
 
+# In a description two blanks follow, and in prose a verb.
+_OPTION = (
+    rf"([a-zA-Z][\w-]{{1,64}}+){OPTION_END}"
+    r"(?:\\{0,3}[\"'],?[ \t]*+|[ \t](?![ \t]))(?![-<[]|\Z|(?:is|was|are|must|has|not|and|or|for|can|cannot|may|to|in"
+    r"|with|options?|arguments?|flag|requires?|needs?|instead)\b)"
+)
 _PEM_BEGIN = r"-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----"
 _PEM_END = r"-----END [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----"
 
@@ -140,8 +193,16 @@ def _shape(pattern: str) -> Callable[[str], Iterator[Span]]:
     return partial(_groups, pattern)
 
 
+def _token(before: str, start: str) -> str:
+    return rf"(?={start}){before}([\w-]++(?:\.[\w-]++)*+)"
+
+
 _AUTHORITY = r"[^\s/?#\"<>]"
 _USER = r"[^\s/?#\"<>:@]"
+# A password with what should have been escaped; not a port and a path.
+_HIDDEN = r"[^\s\"'<>]"
+_UNESCAPED = r"(?![0-9]{0,5}+[/?#])([^\s/?#\"'<>@]{0,128}+[/?#][^\s\"'<>@]{0,128}+)"
+_OPEN_URL = rf"://(?!\[){_USER}*+:((?![0-9]{{0,5}}+[/?#])[^\s\"'<>@]{{0,257}}+)\Z"
 # Tokens that tell by their prefix what they are; it stays visible. What must occur, the prefix (a literal to
 # look for, what stands before it), and what the secret must begin with.
 _SHAPES = (
@@ -163,25 +224,41 @@ _SHAPES = (
     ("AIz", "AIza", "", r"[\w-]{30}"),
     ("J", "J", r"(?<=eyJ)", r"[\w-]{16}"),
 )
+_DASHED = next(
+    literal[1:] + _token(before, start) for gates, literal, before, start in _SHAPES if gates == "-"
+)
 
 RULES = (
     Rule("name=value", "=", partial(_named_values, EQUALS)),
     Rule("name: value", ":", partial(_named_values, COLON)),
     Rule('"name": value', ':"', partial(_named_values, DOUBLE_QUOTED)),
     Rule("'name': value", ":'", partial(_named_values, SINGLE_QUOTED)),
+    Rule("<name>value", "><", partial(_elements, ELEMENT)),
+    Rule("+ command", "+", partial(_traced, r"\+ (?:(?<=^\+ )|(?<=[+\r\n]\+ ))(\S[^\r\n]*+)")),
     Rule("password in URL", "@:/", _shape(rf"://{_USER}*+:({_AUTHORITY}+)@")),
+    Rule("password in URL, as it is", "@:/", _shape(rf"://(?!\[){_USER}*+:{_UNESCAPED}@")),
+    Rule(
+        "address of a hook",
+        "k/",
+        _shape(rf"k(?:(?<=hooks\.slack)\.com/services|(?<=/webhook)s)/({_HIDDEN}++)"),
+    ),
+    Rule("address of a bot", "g/:", _shape(rf"g(?<=telegram\.org)/bot({_HIDDEN}++)")),
     Rule("token in URL", "@:/", _shape(rf"://(?:(?<=ttp://)|(?<=ttps://)|(?<=git://))({_USER}++)@")),
     Rule(
         "password in SQL",
         "'",
         _shape(r"'(?<=[dDyY] ')(?i:(?<=password ')|(?<=identified by '))([^'\r\n]++(?:''[^'\r\n]*+)*+)"),
     ),
+    Rule("new password", "@:", _shape(r"assword is generated for [^\s:]{1,80}+:[ \t]++([^\s\"'][^\s]*+)")),
     Rule("bearer", "B", _shape(r"Bearer[ \t]++([^\s\"',;]++)")),
     Rule("private key", "-BEGIN", _private_keys),
     *(
-        Rule(f"token {literal}", gates, _shape(rf"{literal}(?={start}){before}([\w-]++(?:\.[\w-]++)*+)"))
+        Rule(f"token {literal}", gates, _shape(literal + _token(before, start)))
         for gates, literal, before, start in _SHAPES
+        if gates != "-"
     ),
+    # one search for both: dashes are everywhere
+    Rule("token -, --name value", "-", partial(_dashes, rf"-(?:{_DASHED}|-{_OPTION})")),
 )
 
 # By their first gates, so that none is looked for twice: what is missing takes a search of the whole text.
@@ -205,6 +282,8 @@ def open_end(text: str) -> int | None:
         starts.append(len(text) - stop.start() if stop else 0)
     authority, token = starts
     found = [authority] if text.endswith("://", 0, authority) else []
+    if unescaped := compiled(_OPEN_URL).search(text):
+        found.append(unescaped.start(1))
     begins = compiled(_TOKEN_BEGINS).search(text, max(0, token - 1))  # a token may begin with a dot
     if begins is not None:
         found.append(begins.end())

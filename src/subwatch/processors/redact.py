@@ -7,7 +7,7 @@ from bisect import bisect_right
 
 from ._arguments import redact_arguments, sensitive_name
 from ._names import compiled
-from ._secrets import BARE, BEGIN_KEY, HEADER, find_spans, open_end
+from ._secrets import BARE, BEGIN_KEY, HEADER, NAME_CHARACTERS, NAME_REACH, find_spans, open_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,9 +30,7 @@ _HARMLESS = frozenset(
 _CONTENT = r"[^\r\n]+"
 _HEX = r"%.."
 _HTML = "[<>&\u2028\u2029]"
-_COLOURS = (
-    r"\x1b\[[0-?]{0,64}[ -/]{0,8}[@-~]"  # and all else that moves the cursor; they may stand amid a name
-)
+_COLOURS = r"\x1b\[[0-?]*+[ -/]*+[@-~]"  # and all else that moves the cursor; they may stand amid a name
 _ENDINGS = r"\r\n|\n|\r"
 # Commonest characters last: whether a rare one occurs at all is the cheapest question to ask.
 _COMMON = "zqxjkvbwygfmpdculhrsnioate0123456789._-:/ "
@@ -173,7 +171,10 @@ class Redactor:
         except Exception:  # noqa: BLE001 - nothing of this line can be trusted any more
             return HEADER
         if still_open:
-            return min(still_open)[-1]  # what hides most
+            *_, start, reopen = min(still_open)  # what hides most
+            if reopen == BEGIN_KEY or reopen.endswith(HEADER):
+                return reopen
+            return reopen + _name_at_end(text[start:])
         if len(text) <= _REACH:
             return text
         tail = text.rstrip(" \t")[-_REACH:] + " " * text.endswith((" ", "\t"))
@@ -187,9 +188,9 @@ class Redactor:
         found = find_spans(bare)
         if self._literals:
             found += self._literal_spans(bare)
-        if bare is not text:
-            found = [*_among_colours(text, len(bare), found), *self._literal_spans(text)]
-        return found
+        if bare is text:
+            return found
+        return [*(_among_colours(text, len(bare), found) if found else ()), *self._literal_spans(text)]
 
     def _literal_spans(self, text: str) -> Iterator[Span]:
         for gates, literal in self._literals:
@@ -246,6 +247,12 @@ def _among_colours(text: str, length: int, found: Iterable[Span]) -> Iterator[Sp
         begin = start + shifts[bisect_right(places, start) - 1]
         stop = end + shifts[bisect_right(places, end - 1) - 1]
         yield begin, len(text) if end == length else stop, reopen
+
+
+def _name_at_end(value: str) -> str:
+    """What may be the name of another secret, at the end of a value that is cut there: it is still to be hidden."""
+    end = value[-NAME_REACH:]
+    return end[len(end.rstrip(NAME_CHARACTERS + "=: \t")) :]
 
 
 def _withhold(text: str) -> str:
