@@ -54,6 +54,7 @@ LINES = [
     (r"{\"password\":\"a b\",\"x\":\"y\"}", r"{\"password\":\"***\",\"x\":\"y\"}"),
     (r"\"password\": \"a \\\"b\\\" c\", \"x\"", r"\"password\": \"***\", \"x\""),
     ("password: token: abc", "password: *** ***"),
+    ("password=Nonesuch token=nullable", "password=*** token=***"),
     # URLs
     ("postgres://me:hunter2@db/x", "postgres://me:***@db/x"),
     ("postgres://me:h@nter2@db/x", "postgres://me:***@db/x"),
@@ -141,6 +142,8 @@ INTACT = [
     "Enter password for me: ",
     "http://host:80/a@b http://[::1]:80/a@b registry://host:5000/image@sha256:ab",
     "1 + mysql -ppage",
+    "password=None, token: null; secret=<nil> {'api_key': None, 'pass': True} --token none",
+    "SyntaxError: Unexpected token: '}' at line 3",
 ]
 
 ARGUMENTS = [

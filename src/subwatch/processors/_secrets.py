@@ -66,6 +66,10 @@ _VALUE = (
     r"""|(?P<quote>\\{1,7}+["'])(?P<nested>(?:[^\\\r\n]|(?!(?P=quote))\\{1,8}+["']?+)*+))"""
     rf"""|(?![\[({{]{{1,3}}(?:["'\s]|\Z))(?P<bare>{_BARE_VALUE}))"""
 )
+# What programs say in place of a secret that is not there: to hide that would hide the mistake.
+_NOTHING = frozenset(
+    ("null", "NULL", "nil", "<nil", "None", "none", "undefined", "true", "True", "false", "False")
+)
 _EOL = r"[:=]?+[ \t]*+(?P<bare>[^\s\"'][^\r\n]*+)"
 
 
@@ -87,6 +91,8 @@ def _named_values(pattern: str, text: str) -> Iterator[Span]:
         if not kind:
             continue
         before = rest[-1:]
+        if name.lower() == "token" and rest[-11:].lower() == "unexpected ":
+            continue  # what a parser has stumbled over
         if text[at] == "=":
             if name in ("PWD", "OLDPWD"):
                 continue  # the shell's working directory
@@ -137,7 +143,7 @@ def _value(text: str, at: int, to_end: bool, quote: str) -> Span | None:
         return None
     start, end = match.span(kind)
     if kind == "bare":
-        return (start, end, BARE)
+        return None if text[start:end] in _NOTHING else (start, end, BARE)
     quote = match["quote"] if kind == "nested" else text[start - 1]
     if start == end < len(text):
         return None
