@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ._names import compiled
+from ._names import KEYS, compiled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,8 +16,7 @@ __all__ = ["redact_arguments", "script_spans", "sensitive_name"]
 _SENSITIVE = (
     r"(?i)pass(?:word|wd|wort|phrase|code)|(?:^|[-_.]|(?<=[a-z])(?-i:(?=[A-Z])))(?:pass|pwd|pw|auth|authorization|jwt|otp|sas|sig|signature)(?![a-z])"
     r"|secrets?(?![a-z])|token(?![a-z])|bearer(?![a-z])|credentials?(?![a-z])|cookie(?![a-z])"
-    r"|(?:api|access|account|secret|private|encryption|signing|master|shared|auth|client|service|storage|deploy"
-    r"|session)[-_. ]?key(?![a-z])|session[-_]?id$|(?<![a-z])session$"
+    rf"|(?:{'|'.join(KEYS)})[-_. ]?key(?![a-z])|session[-_]?id$|(?<![a-z])session$"
 )
 # ... unless its last word says that the value is something else: where the secret is, or a property of it.
 _ABOUT = (

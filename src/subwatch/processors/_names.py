@@ -15,6 +15,7 @@ __all__ = [
     "ELEMENT",
     "EQUALS",
     "FIGURES",
+    "KEYS",
     "OPTION_END",
     "SINGLE_QUOTED",
     "compiled",
@@ -37,7 +38,8 @@ _STRONG = (
     ),
     *("authorization", "cookie"),
 )
-_KEYS = (
+#: What stands before "key".
+KEYS = (
     *(
         "api",
         "access",
@@ -61,7 +63,7 @@ _SUFFIXES = ("base", "confirmation", "hash", "new", "old", "prod", "value")
 compiled = lru_cache(None)(re.compile)
 
 _NAME = (
-    rf"(?:(?i:(?P<eol>authorization|cookie)|(?P<strong>{'|'.join(_STRONG)}|(?:{'|'.join(_KEYS)})[-_. ]?key))"
+    rf"(?:(?i:(?P<eol>authorization|cookie)|(?P<strong>{'|'.join(_STRONG)}|(?:{'|'.join(KEYS)})[-_. ]?key))"
     rf"|(?i:(?<![a-z])(?:{'|'.join(_WEAK)}))|(?<=[a-z])(?:{'|'.join(word.title() for word in _WEAK)}))"
     rf"(?i:[-_.]?(?:\d|{'|'.join(_SUFFIXES)}))?\Z"
 )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from binascii import b2a_base64
 from bisect import bisect_right
 
 from ._arguments import redact_arguments, sensitive_name
+from ._forms import ENDINGS, SHORTEST, literals
 from ._names import compiled
 from ._secrets import BARE, BEGIN_KEY, HEADER, NAME_CHARACTERS, NAME_REACH, find_spans, open_end
 
@@ -23,17 +23,11 @@ MASK = "***"
 FAILED = "[redaction failed]"
 
 _REACH = 4096  # characters of a line that are kept, or held back, to judge what follows
-_SHORTEST = 6  # characters of a value from the environment; shorter ones are words and figures
 _HARMLESS = frozenset(
     ("default", "disabled", "enabled", "optional", "password", "required", "secret", "trust")
 )
 _CONTENT = r"[^\r\n]+"
-_HEX = r"%.."
-_HTML = "[<>&\u2028\u2029]"
 _COLOURS = r"\x1b\[[0-?]*+[ -/]*+[@-~]"  # and all else that moves the cursor; they may stand amid a name
-_ENDINGS = r"\r\n|\n|\r"
-# Commonest characters last: whether a rare one occurs at all is the cheapest question to ask.
-_COMMON = "zqxjkvbwygfmpdculhrsnioate0123456789._-:/ "
 
 
 def sensitive_values(env: Mapping[str, str]) -> frozenset[str]:
@@ -48,7 +42,7 @@ def sensitive_values(env: Mapping[str, str]) -> frozenset[str]:
     return frozenset(
         value
         for name, value in env.items()
-        if len(value) >= _SHORTEST and sensitive_name(name) and value.lower() not in _HARMLESS
+        if len(value) >= SHORTEST and sensitive_name(name) and value.lower() not in _HARMLESS
     )
 
 
@@ -73,7 +67,7 @@ class Redactor:
         if not all(isinstance(secret, str) for secret in self._secrets):
             raise TypeError("secrets must be strings")
         self._filter = filter
-        self._literals = _literals(self._secrets)
+        self._literals = literals(self._secrets)
         self._child: Redactor | None = None
 
     def including(self, secrets: Iterable[str]) -> Redactor:
@@ -210,7 +204,7 @@ class Redactor:
         if self._filter is None:
             return text
         filtered = self._filter(text)
-        if compiled(_ENDINGS).findall(filtered) != compiled(_ENDINGS).findall(text):
+        if compiled(ENDINGS).findall(filtered) != compiled(ENDINGS).findall(text):
             return _withhold(text)
         return filtered
 
@@ -265,48 +259,3 @@ def _overlap(text: str, literal: str) -> int:
         if text.endswith(literal[:length]):
             return length
     return 0
-
-
-def _literals(secrets: Iterable[str]) -> list[tuple[str, str]]:
-    """The forms in which the secrets may occur, longest first, each with its characters, rarest first."""
-    forms: set[str] = set()
-    for secret in secrets:
-        lines = [line for line in compiled(_ENDINGS).split(secret) if line.strip("* \t")]
-        forms.update(lines if len(lines) < 2 else (line for line in lines if len(line) >= _SHORTEST))
-        forms.update(form for form in _forms(secret) if len(form) >= _SHORTEST)
-    return sorted(
-        (("".join(sorted(set(form), key=_COMMON.find)), form) for form in forms),
-        key=lambda pair: (-len(pair[1]), pair[1]),
-    )
-
-
-def _forms(secret: str) -> Iterator[str]:
-    """How programs write `secret` in URLs, JSON, Python and base64, where this differs from itself."""
-    raw = secret.encode("utf-8", "surrogateescape")
-    if not (secret.isascii() and secret.isalnum()):
-        for safe in (b"", b"/"):
-            quoted = "".join(
-                chr(b) if (chr(b).isalnum() and b < 128) or b in b"-._~" + safe else f"%{b:02X}" for b in raw
-            )
-            yield from (
-                quoted,
-                quoted.replace("%20", "+"),
-                compiled(_HEX).sub(lambda match: match[0].lower(), quoted),
-            )
-        yield from (form for form in (*_json(secret), repr(secret)[1:-1]) if "\n" not in form)
-    if not secret.isascii():
-        yield raw.decode("utf-8", "backslashreplace")  # as the lines of a child are decoded
-    for offset in range(3):  # the value may stand anywhere within what was encoded, as in "user:value"
-        encoded = b2a_base64(b"\0" * offset + raw, newline=False).decode("ascii")
-        inner = encoded[(0, 2, 3)[offset] : (offset + len(raw)) * 8 // 6]
-        if len(inner) >= _SHORTEST:
-            yield from (inner, inner.replace("+", "-").replace("/", "_"))
-
-
-def _json(secret: str) -> Iterator[str]:
-    """As JSON writes it: Python, which escapes all that is not ASCII; PHP, slashes too; others; Go, for HTML."""
-    from json import dumps
-
-    escaped, short = dumps(secret)[1:-1], dumps(secret, ensure_ascii=False)[1:-1]
-    yield from (escaped, escaped.replace("/", r"\/"), short)
-    yield compiled(_HTML).sub(lambda match: f"\\u{ord(match[0]):04x}", short)
