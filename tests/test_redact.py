@@ -37,6 +37,7 @@ LINES = [
     ("clientSecret=abc", "clientSecret=***"),
     ("accessKey=abc authToken=x", "accessKey=*** authToken=***"),
     ("mysql_pwd=abc PWD=/home/me", "mysql_pwd=*** PWD=/home/me"),
+    ("token: 'ab password: 'c d' e", "token: '***'***' e"),
     ("password => 'x y'", "password => '***'"),
     ("password1=x token_2=y", "password1=*** token_2=***"),
     # NAME: VALUE, JSON, Python
@@ -510,6 +511,7 @@ LOGS = st.lists(st.sampled_from(STAMPS) | NAMED | st.sampled_from([*WORDS, "\n",
 @example("password\\:a")
 @example("otp=1\nsig1=2")
 @example("'password'\"://")
+@example('password": "zQ cookie: \'password":zQ cookie: \'password:zQ ')
 def test_gates_lose_nothing(text: str) -> None:
     """On whole texts, with gates, is found what all rules find line by line without them."""
     with pytest.MonkeyPatch.context() as patch:

@@ -78,7 +78,7 @@ def _named_values(pattern: str, text: str) -> Iterator[Span]:
     covered = 0
     for delimiter in compiled(pattern).finditer(text):
         at = delimiter.end() - 1
-        if at + 1 < covered and text[at + 1] not in "\"'\\":
+        if at + 1 < covered and not text[at + 1 : at + 9].lstrip(" \t").startswith(('"', "'", "\\")):
             continue  # inside of a value that goes on: what is named here is masked already
         if not may_end(text[max(0, at - 7) : at]):
             continue  # the character classes let it pass, but no name ends so
