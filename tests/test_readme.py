@@ -57,3 +57,15 @@ def test_every_option_is_in_the_table():
     }
 
     assert named == set(DEFAULTS)
+
+
+def test_what_is_said_of_the_peers_is_in_the_table():
+    """Who says yes how often."""
+    said, _, table = README.read_text().partition("<!-- peers: begin -->")
+    lines = table.partition("| | start and end")[0].splitlines()
+    (names, _, *answers) = ([cell.strip() for cell in line.split("|")[2:-1]] for line in lines if "|" in line)
+    yes = {name: column.count("yes") for name, column in zip(names, zip(*answers, strict=True), strict=True)}
+
+    assert (len(answers), yes.pop("subwatch"), yes.pop("sh")) == (18, 18, 13)
+    assert (min(yes.values()), max(yes.values())) == (6, 10)
+    assert "yes to all\neighteen, sh to thirteen, the others to six to ten." in said
