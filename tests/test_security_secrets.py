@@ -246,3 +246,15 @@ def test_threads_are_named_without_secrets(tmp_path):
         names += [thread.name for thread in threading.enumerate()]
     sink.close(5)
     clean(" ".join(names))
+
+
+def test_a_script_of_a_shell(log):
+    """What `shell=True` is given is one string; the secrets of the commands in it show nowhere."""
+    script = f"exec 2>/dev/null; true -v && mysql -uroot -p{SHAPED} db; curl -u 'me:{GIVEN}' x:; exit 3"
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        subwatch.run(script, shell=True, check=True)
+    clean("".join(traceback.format_exception(caught.value)))
+    clean(repr(caught.value.subwatch_exit))
+    clean(log())
+    assert caught.value.cmd == script
+    assert "mysql -uroot -p*** db; curl -u 'me:***' x:" in str(caught.value)
