@@ -635,6 +635,17 @@ HOSTILE = [
         '"',
     ),
     *(" ", "api ", "key=", "password=password", "x."),
+    *(
+        "+ mysql -px\n",
+        "+ mysql -px",
+        "--password x ",
+        "--token",
+        "--token\\",
+        "<password>x",
+        "<password>x</",
+    ),
+    *("\x1b[1m", "\x1b[", "\x1b[1mpassword=", "://a:b/", "://a:b/@", "@: assword is generated for "),
+    *("k/hooks.slack.com/services/", "api.telegram.org/bot:"),
 ]
 
 
@@ -655,4 +666,21 @@ def test_cost_is_linear(unit: str) -> None:
         return best
 
     # 8 times the text: 8 times the time when linear, 64 times when quadratic.
+    assert cost(128 * 1024) < 24 * max(cost(16 * 1024), 0.0005)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "unit", [*HOSTILE, "mysql -px;", "'a", '"a', '"\\', "curl -u a:b ", "sudo ssh sh mysql curl -p"]
+)
+def test_cost_of_a_script_is_linear(unit: str) -> None:
+    def cost(size: int) -> float:
+        argv = ["sh", "-c", unit * (size // len(unit))]
+        best = float("inf")
+        for _ in range(3):
+            began = time.process_time()
+            PLAIN.argv(argv)
+            best = min(best, time.process_time() - began)
+        return best
+
     assert cost(128 * 1024) < 24 * max(cost(16 * 1024), 0.0005)
