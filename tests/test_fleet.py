@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import forkserver, get_context, resource_tracker
 
 import pytest
@@ -203,6 +203,39 @@ def test_a_worker_that_dies_is_reported(records, tmp_path):
         assert ended is result.exit
         assert ended.lines == {"stderr": 1}
         assert [line.text for line in ended.tail] == ["dying"]
+
+
+def test_each_run_that_a_broken_pool_has_lost_is_told_of_by_an_error_of_its_own():
+    with executor("fork") as engine:
+        commands = [["sh", "-c", "kill -9 $PPID", str(number)] for number in range(3)]
+        results = list(subwatch.Watch(sinks=[]).map(commands, executor=engine))
+    assert [result.exit.run.argv[-1] for result in results] == ["0", "1", "2"]
+    for result in results:
+        assert result.error.subwatch_exit is result.exit
+        with pytest.raises(type(result.error), match="terminated abruptly"):
+            result.result()
+
+
+def test_a_pool_that_breaks_while_commands_are_given_to_it_is_reported():
+    class Breaking(ThreadPoolExecutor):
+        """Takes two, and is broken then."""
+
+        taken = 0
+
+        def submit(self, *args, **kwargs):
+            self.taken += 1
+            if self.taken > 2:
+                raise BrokenExecutor("a worker died")
+            return super().submit(*args, **kwargs)
+
+    sink = Sink()
+    watch = subwatch.Watch(sinks=[sink])
+    with Breaking(2) as engine:
+        results = list(watch.map([["sh", "-c", f"exit {number}"] for number in range(4)], executor=engine))
+        assert [result.exit.reason for result in results] == ["exited", "exited", "lost", "lost"]
+        assert sorted(end.reason for end in sink.ends) == ["exited", "exited", "lost", "lost"]
+        with pytest.raises(BrokenExecutor, match="a worker died"):
+            watch.map([["true"]], executor=engine)
 
 
 def test_a_run_that_is_lost_in_a_worker_with_its_own_sinks_is_told_of_here(caplog):

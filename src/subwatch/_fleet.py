@@ -109,7 +109,16 @@ def run_all(
     pending: Pending = {}
     try:
         for index, call in enumerate(calls):
-            pending[engine.submit(_work, *task, index, call)] = index
+            try:
+                future = engine.submit(_work, *task, index, call)
+            except concurrent.futures.BrokenExecutor as broken:
+                if not pending:
+                    raise
+                future = (
+                    concurrent.futures.Future()
+                )  # a worker died meanwhile: what it had is told of as well
+                future.set_exception(broken)
+            pending[future] = index
     except BaseException:
         _finish(token, pending, own, desk)
         raise
@@ -167,7 +176,7 @@ def _answer(
     try:
         done, error = future.result()
     except Exception as lost:  # noqa: BLE001 - each kind of executor has its own
-        done, error = None, lost
+        lost = _own(lost)
         exit = None if desk is None else desk.ended(index)
         if exit is None:
             child = watch.observe(**call)
@@ -178,6 +187,18 @@ def _answer(
     if desk is not None and desk.ended(index) is None:
         desk.replay(getattr(done or error, "subwatch_exit", None))
     return done, error
+
+
+def _own(error: Exception) -> Exception:
+    """A pool that broke raises one exception for all that it lost: each run gets one that tells of itself."""
+    if not hasattr(error, "subwatch_exit"):
+        return error
+    try:
+        own = type(error)(*error.args)
+    except Exception:  # noqa: BLE001 - it cannot be made from its arguments
+        return error
+    own.__cause__ = error.__cause__
+    return own
 
 
 # -- in the worker ------------------------------------------------------------------------------------
