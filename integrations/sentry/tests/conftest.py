@@ -99,7 +99,8 @@ def clean_sdk():
     """The SDK as it is before any ``init``, before and after the test; the test has scopes of its own."""
 
     def reset():
-        sentry_sdk.get_client().close(timeout=0)
+        # what it cannot send now it would say late, in the middle of the next test
+        sentry_sdk.get_client().close(timeout=20)
         for scope in (
             sentry_sdk.get_global_scope(),
             sentry_sdk.get_isolation_scope(),
