@@ -285,6 +285,35 @@ def test_enrich_through_a_chain_and_a_group(sentry, child, crumbs):
     assert b"hunter2" not in box.raw
 
 
+def test_exception_that_is_handed_on_is_sent_once(sentry, child):
+    """After another error, from another thread, in a task group: the failure is in Sentry already."""
+    box = sentry()
+    error = failure(child(SentrySink(), raises=True).start().says("why").exit(1))
+    raised(error)
+    raised(LookupError("another"))
+    raised(error)
+    thread = threading.Thread(target=raised, args=(error,))
+    thread.start()
+    thread.join()
+    raised(ExceptionGroup("a group of it alone", [ExceptionGroup("nested", [error])]))
+    raised(ExceptionGroup("a group that tells more", [error, LookupError("more")]))
+
+    told = [event["exception"]["values"][-1]["type"] for event in box.events]
+    assert told == ["CalledProcessError", "LookupError", "ExceptionGroup"]
+    assert len(box.events[2]["exception"]["values"]) == 3
+
+
+def test_group_of_failures_tells_of_its_members(sentry, child):
+    """Whoever captures a member after its group sends nothing twice; a group with a new failure is sent."""
+    box = sentry()
+    first, second, third = (failure(child(SentrySink(), raises=True).start().exit(1)) for _ in range(3))
+    raised(ExceptionGroup("both", [first, second]))
+    raised(second)
+    raised(ExceptionGroup("one is new", [second, third]))
+
+    assert [event["exception"]["values"][-1]["type"] for event in box.events] == ["ExceptionGroup"] * 2
+
+
 def test_one_event_where_both_would_send(sentry, child):
     """With ``mode="event"`` the exception of the same failure is not sent again; its own context is kept."""
     box = sentry()
@@ -353,6 +382,26 @@ def test_fingerprint(sentry, child, caplog):
         ["subwatch", "backup", "exit:2"],
     ]
     assert len([record for record in caplog.records if "LookupError" in record.getMessage()]) == 1
+
+
+@pytest.mark.parametrize(
+    ("returned", "sent"),
+    [
+        ("one", ["one"]),
+        (["caf\udce9", None, 3], ["caf\\udce9", "None", "3"]),
+        (["x" * 100_000], ["x" * 2047 + "…"]),
+        ([], ["subwatch", "backup", "exit:1"]),
+        (None, ["subwatch", "backup", "exit:1"]),
+        (3, ["subwatch", "backup", "exit:1"]),
+    ],
+    ids=["text", "surrogate", "huge", "empty", "none", "number"],
+)
+def test_fingerprint_of_any_kind(sentry, child, returned, sent):
+    """What the function returns never costs the event: Sentry refuses an event with a lone surrogate as a whole."""
+    box = sentry()
+    child(SentrySink(fingerprint=lambda exit: returned)).start().exit(1)
+
+    assert box.event["fingerprint"] == sent
 
 
 def test_huge_and_binary_lines(sentry, child):

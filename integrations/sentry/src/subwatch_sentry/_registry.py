@@ -99,17 +99,29 @@ def _process(event: Any, hint: Any) -> Any:
     failures = list(_failures(error, set()))
     children = [child for _, record in failures if (child := find(record.run.id)) is not None]
     itself = bool(failures) and failures[0][0] is error  # not merely its cause, or what it happened after
-    if itself and children and children[0].sent:
-        return None  # the sink has captured this failure already
+    same = [find(record.run.id) for record in _same(error)]
+    if same and all(child is not None and child.sent for child in same):
+        return None  # captured already: by the sink, or by someone who handed the exception on
     _mask(event, failures, keep=any(child.sink.frame_details for child in children))
     if children:
         _enrich(event, hint, children[0], failures[0][1])
         if itself and event.get("fingerprint") is None:
             event["fingerprint"] = children[0].fingerprint(failures[0][1])
         _add_crumbs(event, children)
+        for child in filter(None, same):
+            child.sent = True
     elif not failures:
         _add_crumbs(event, _nearby(), commands=True)
     return event
+
+
+def _same(error: BaseException | None) -> list[Exit]:
+    """The failures of children that an exception is: its own, or those of a group that has nothing else."""
+    if isinstance(error, BaseExceptionGroup):
+        members = [_same(member) for member in error.exceptions]
+        return [record for records in members for record in records] if all(members) else []
+    record = getattr(error, "subwatch_exit", None)
+    return [record] if record is not None and record.failed else []
 
 
 def _failures(error: BaseException | None, seen: set[int]) -> Iterator[tuple[BaseException, Exit]]:
@@ -141,8 +153,7 @@ def _mask(event: Any, failures: list[tuple[BaseException, Exit]], *, keep: bool)
 def _enrich(event: Any, hint: Any, child: SentryStream, exit: Exit) -> None:
     event["tags"] = {**tags(exit), **(event.get("tags") or {})}
     event.setdefault("contexts", {}).setdefault("subprocess", context(exit))
-    if not child.sent:
-        hint["attachments"] = [*(hint.get("attachments") or ()), *child.attachments]
+    hint["attachments"] = [*(hint.get("attachments") or ()), *child.attachments]
 
 
 def _add_crumbs(event: Any, children: list[SentryStream], *, commands: bool = False) -> None:

@@ -14,7 +14,7 @@ from subwatch.records import Exit, Lines, Start
 
 from . import _registry
 from ._failure import command, error_event, fingerprint
-from ._limits import LEVELS, clip, clipped_fields, when
+from ._limits import LEVELS, MESSAGE, clip, clipped_fields, when
 from ._quiet import Quiet
 from ._tracing import foreign_trace, propagation, start_span
 from ._trail import Trail
@@ -163,7 +163,9 @@ class SentryStream:
         """Return what groups this failure, as the user has it."""
         wanted = self.sink.fingerprint
         try:
-            return [str(part) for part in (wanted(exit) if callable(wanted) else wanted or fingerprint(exit))]
+            parts = wanted(exit) if callable(wanted) else wanted
+            parts = [parts] if isinstance(parts, str) else parts  # not its letters
+            return [clip(str(part), MESSAGE) for part in parts or fingerprint(exit)]
         except Exception as error:  # noqa: BLE001 - it is the user's function
             self.sink.say(
                 "fingerprint= raised %s; failures are grouped by program and outcome", type(error).__name__
