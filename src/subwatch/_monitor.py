@@ -120,7 +120,7 @@ class Monitor:
         name = type(error).__name__
         text = self.redactor.text(str(error))
         self._emit_exit(reason="spawn_failed", returncode=None, drained=True, usage=None, error=(text, name))
-        error.subwatch_exit = self.exit  # type: ignore[attr-defined]
+        self.mark(error)
         self.close()
 
     def data(self, name: str, data: bytes) -> None:
@@ -243,13 +243,14 @@ class Monitor:
         with self._lock:
             return self._session.tail(limit)
 
-    def annotate(self, error: BaseException) -> None:
-        """Add the last lines to an exception, redacted, so that a bare traceback says why (PEP 678).
-
-        Its attribute ``subwatch_exit`` is the exit record, for whoever wants to know more.
-        """
+    def mark(self, error: BaseException) -> None:
+        """Make the exit record the attribute ``subwatch_exit`` of an exception, for whoever wants to know more."""
         if self.exit is not None:
             error.subwatch_exit = self.exit  # type: ignore[attr-defined]
+
+    def annotate(self, error: BaseException) -> None:
+        """Mark an exception, and add the last lines, redacted, so that a bare traceback says why (PEP 678)."""
+        self.mark(error)
         tail: Sequence[Line] = self.exit.tail if self.exit is not None else self.tail()
         if tail:
             text = "\n".join(f"  {line.text}" for line in tail)

@@ -130,8 +130,9 @@ def run(
             raise
         finally:
             _conclude(talk, monitor)
-    except BaseException:
+    except BaseException as error:
         talk.close()
+        monitor.mark(error)
         raise
     return outcome(child, monitor, ending, talk, timeout=timeout, check=check, wrong=wrong)
 

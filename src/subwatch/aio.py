@@ -97,10 +97,11 @@ async def run(
     try:
         await running.wait()
         await running.conclude()
-    except BaseException:
+    except BaseException as error:
         await running.end("cancelled")
         captured.close()
         running.close()
+        monitor.mark(error)
         raise
     return outcome(child, monitor, ending, captured, timeout=timeout, check=check, wrong=wrong)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -147,6 +148,57 @@ def test_errors_that_pass_through_our_frames(sentry):
     assert ours
     assert not any("vars" in frame for frame in ours)
     assert SECRET.encode() not in box.raw
+
+
+@pytest.mark.parametrize("ends", ["timeout", "interrupt", "soft limit"])
+def test_child_that_the_caller_gives_up(sentry, own_lines, ends):
+    """The exception stays what it is and is grouped as such, with the child's lines; it tells no raw command."""
+    box = sentry()
+    script = "echo why >&2; sleep 1; " + ("" if ends == "timeout" else "kill -USR1 $PPID; ") + "exec sleep 60"
+    command = ["/bin/sh", "-c", script, f"--password={SECRET}"]
+    environment = {**os.environ, "DB_PASSWORD": SECRET}
+
+    async def for_a_while(command, environment):
+        async with asyncio.timeout(None) as limit:
+            await subwatch.aio.run(
+                command,
+                sinks=["sentry"],
+                env=environment,
+                stderr=subprocess.DEVNULL,
+                on_line=lambda line: limit.reschedule(0),
+            )
+
+    def on_signal(number, frame):
+        raise KeyboardInterrupt if ends == "interrupt" else Exhausted(f"limit of {ends}")
+
+    def job(command, environment):
+        if ends == "timeout":
+            asyncio.run(for_a_while(command, environment))
+            return
+        before = signal.signal(signal.SIGUSR1, on_signal)
+        try:
+            subwatch.run(command, sinks=["sentry"], env=environment, stderr=subprocess.DEVNULL)
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+
+    try:
+        job(command, environment)
+    except BaseException as error:
+        sentry_sdk.capture_exception(error)
+
+    told = {"timeout": "TimeoutError", "interrupt": "KeyboardInterrupt", "soft limit": "Exhausted"}[ends]
+    last = box.event["exception"]["values"][-1]
+    assert (last["type"], last["value"]) == (told, "limit of soft limit" if told == "Exhausted" else "")
+    assert "fingerprint" not in box.event
+    assert box.event["contexts"]["subprocess"]["reason"] == (
+        "cancelled" if ends == "timeout" else "interrupted"
+    )
+    assert own_lines(box.event) == ["why"]
+    assert SECRET.encode() not in box.raw
+
+
+class Exhausted(Exception):
+    """As a task queue's that ends a task from a signal handler."""
 
 
 def test_logging_and_sentry_sinks(sentry, caplog, own_lines):

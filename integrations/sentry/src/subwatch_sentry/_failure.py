@@ -9,7 +9,7 @@ from ._limits import bounded, clean_tags, clip, when
 if TYPE_CHECKING:
     from subwatch.records import Exit, Line, Run
 
-__all__ = ["command", "context", "error_event", "fingerprint", "tags", "title"]
+__all__ = ["by_the_caller", "command", "context", "error_event", "fingerprint", "tags", "title"]
 
 _CONTEXT_LINES = 10
 
@@ -26,6 +26,11 @@ def outcome(exit: Exit) -> str:
     if exit.reason == "signaled":
         return f"signal:{exit.signal}"
     return f"exit:{exit.returncode}" if exit.reason == "exited" else exit.reason
+
+
+def by_the_caller(exit: Exit) -> bool:
+    """Whether the caller has interrupted or cancelled the child, and knows why it ended."""
+    return exit.reason in ("interrupted", "cancelled")
 
 
 def title(exit: Exit) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import sentry_sdk
 from sentry_sdk.scope import add_global_event_processor
 
-from ._failure import context, tags, title
+from ._failure import by_the_caller, context, tags, title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,14 +98,13 @@ def _process(event: Any, hint: Any) -> Any:
     error = (hint.get("exc_info") or (None, None, None))[1]
     failures = list(_failures(error, set()))
     children = [child for _, record in failures if (child := find(record.run.id)) is not None]
-    itself = bool(failures) and failures[0][0] is error  # not merely its cause, or what it happened after
     same = [find(record.run.id) for record in _same(error)]
     if same and all(child is not None and child.sent for child in same):
         return None  # captured already: by the sink, or by someone who handed the exception on
     _mask(event, failures, keep=any(child.sink.frame_details for child in children))
     if children:
         _enrich(event, hint, children[0], failures[0][1])
-        if itself and event.get("fingerprint") is None:
+        if failures[0][0] is error and same and event.get("fingerprint") is None:  # not merely its cause
             event["fingerprint"] = children[0].fingerprint(failures[0][1])
         _add_crumbs(event, children)
         for child in filter(None, same):
@@ -121,7 +120,7 @@ def _same(error: BaseException | None) -> list[Exit]:
         members = [_same(member) for member in error.exceptions]
         return [record for records in members for record in records] if all(members) else []
     record = getattr(error, "subwatch_exit", None)
-    return [record] if record is not None and record.failed else []
+    return [record] if record is not None and record.failed and not by_the_caller(record) else []
 
 
 def _failures(error: BaseException | None, seen: set[int]) -> Iterator[tuple[BaseException, Exit]]:
@@ -141,6 +140,8 @@ def _mask(event: Any, failures: list[tuple[BaseException, Exit]], *, keep: bool)
     """Say what happened instead of the command; drop what frames tell of commands and environments."""
     for value in (event.get("exception") or {}).get("values") or ():
         for error, record in failures:
+            if by_the_caller(record):  # the exception says why, not the child
+                continue
             if value.get("type") == type(error).__name__ and str(value.get("value")).startswith(str(error)):
                 value["value"] = title(record)
         for frame in (value.get("stacktrace") or {}).get("frames") or ():

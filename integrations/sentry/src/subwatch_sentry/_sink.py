@@ -17,6 +17,7 @@ from subwatch.errors import ConfigError
 
 from . import _registry
 from ._delivery import Losses
+from ._failure import by_the_caller
 from ._quiet import RunFilter, filter_logging
 from ._stream import SentryStream
 
@@ -151,8 +152,7 @@ class SentrySink:
         """Return whether the sink itself sends the error of this failure."""
         if self.mode != "auto":
             return self.mode == "event"
-        # a caller that interrupts or cancels knows why the child ended
-        return not exit.run.raises and exit.reason not in ("interrupted", "cancelled")
+        return not exit.run.raises and not by_the_caller(exit)
 
     def uses(self, client: BaseClient) -> None:
         """Take note that a client is given something to send."""
