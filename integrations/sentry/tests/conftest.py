@@ -132,6 +132,12 @@ def sentry(clean_sdk):
 
 
 @pytest.fixture
+def patient():
+    """Code that goes before that of a program: the end of the program gives a busy machine more than 2 s to send."""
+    return "import sentry_sdk.consts\nsentry_sdk.consts.DEFAULT_OPTIONS['shutdown_timeout'] = 20\n"
+
+
+@pytest.fixture
 def child():
     """Make children by hand: ``child(sink).start().says("line").exit(1)``."""
     return _helper("handmade").Child

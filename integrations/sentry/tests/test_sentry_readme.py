@@ -22,13 +22,13 @@ def examples(text):
 
 
 @pytest.fixture
-def sent(answering, tmp_path):
+def sent(answering, patient, tmp_path):
     """Run code as a program of its own; return titles of the errors that it sent, and the program."""
 
     def run(code):
         server = answering(200)
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", code],
+            [sys.executable, "-W", "error", "-c", patient + code],
             cwd=tmp_path,
             env={**os.environ, "SENTRY_DSN": server.dsn},
             capture_output=True,

@@ -141,11 +141,11 @@ print(statuses)
 """
 
 
-def test_fork(answering):
+def test_fork(answering, patient):
     """A forked child has an SDK and runs of its own; what ran in the parent stays the parent's, and nothing doubles."""
     server = answering(200)
     done = subprocess.run(
-        [sys.executable, "-c", FORKS, server.dsn], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", patient + FORKS, server.dsn], capture_output=True, text=True, timeout=60
     )
 
     assert (done.returncode, done.stdout) == (0, "[0, 0, 0]\n"), done.stderr
@@ -287,11 +287,11 @@ def test_command_line_tool_and_a_server_that_refuses():
     assert "1 record did not reach sentry" in done.stderr
 
 
-def test_dsn_of_a_program_without_an_init(answering, tmp_path):
+def test_dsn_of_a_program_without_an_init(answering, patient, tmp_path):
     """With ``dsn=`` the first run initialises the SDK, and the end of the program sends what is left."""
     server = answering(200)
     sink = f"subwatch.sink('sentry', dsn={server.dsn!r})"
-    code = f"import subwatch\nsubwatch.configure(sinks=[{sink}])\nfor _ in 1, 2: subwatch.run(['false'])"
+    code = f"{patient}import subwatch\nsubwatch.configure(sinks=[{sink}])\nfor _ in 1, 2: subwatch.run(['false'])"
     subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, check=True, timeout=60)
 
     assert [event["fingerprint"][2] for event in server.events()] == ["exit:1", "exit:1"]
