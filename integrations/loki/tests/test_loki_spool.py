@@ -13,7 +13,9 @@ import time
 import pytest
 
 import subwatch
-from subwatch_loki import LokiSink
+from subwatch_loki import LokiSink, _spool
+from subwatch_loki._encode import Batch
+from subwatch_loki._spool import Spool
 
 DEAD = "http://127.0.0.1:9"
 FAST = {"batch_bytes": 4000, "retry_min": 0.02, "retry_max": 0.2, "timeout": 0.5}
@@ -213,6 +215,48 @@ def test_the_spool_is_bounded_and_the_oldest_give_way(path, caplog):
     assert lost(path) == {"spool_full": dropped}
     assert "the spool is full" in err
     assert path.stat().st_size < 200_000
+
+
+def test_what_is_being_sent_does_not_give_way(server, local, path):
+    """It would be delivered, and counted as lost as well."""
+    push = server.push
+
+    def slowly(headers, body):
+        answer = push(headers, body)
+        time.sleep(0.1)
+        return answer
+
+    server.push = slowly
+    left, dropped, _ = run_job(
+        server.url, path, local.label, lines=5000, spool_bytes=5000, timeout=5, close=30
+    )
+    assert dropped > 1000
+    assert lost(path) == {"spool_full": dropped}
+    assert stored(path) == left == 0
+    assert len(local.entries(count=5002 - dropped)) + dropped == 5002
+
+
+def test_what_another_process_sends_does_not_give_way(path):
+    sending, storing = (Spool(path, name, 100) for name in ("sent", "stored"))
+    for age in (3, 2, 1):
+        sending.add(Batch(bytes(30), 10, -age, -age))
+    assert sending.oldest().oldest == -3
+    assert [entries for _, entries in storing.add(Batch(bytes(60), 5, 0, 0))] == [10, 10]
+    assert sending.remove(sending.oldest().row)
+    assert lost(path) == {"spool_full": 20}
+    for spool in (sending, storing):
+        spool.close()
+
+
+def test_some_of_the_disk_is_left_free(server, local, path, monkeypatch, caplog):
+    """On a disk that is full nothing could be deleted either."""
+    monkeypatch.setattr(_spool, "RESERVE", 2**70)
+    sink = LokiSink(server.url, spool=path, labels={"test": local.label}, **FAST)
+    subwatch.run(["true"], sinks=[sink])
+    assert sink.close(5) == 0
+    assert len(local.entries(count=2)) == 2
+    assert stored(path) == 0
+    assert "disk is full" in caplog.text
 
 
 def test_entries_that_have_become_too_old_are_dropped_and_counted(make_server, loki_at, path):

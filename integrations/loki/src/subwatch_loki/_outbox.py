@@ -59,6 +59,7 @@ class Outbox:
         self.failing: bool = False  # the server cannot be reached, or is being left alone
         self._attempts = 0  # that have failed
         self._signal = False
+        self._storing = threading.Lock()  # until a batch in the spool is known as ours
         self._memory: deque[Batch] = deque()
         self._pending: dict[Owner, int] = {}
         self._ours: dict[int, Batch] = {}  # in the spool, without their bodies
@@ -93,19 +94,20 @@ class Outbox:
             self.changed.notify_all()
 
     def _store(self, spool: Spool, batch: Batch) -> bool:
-        gone = self._attempt(lambda: spool.add(batch), writes=True)
-        if gone is None or batch.row is None:
-            return False
-        with self.changed:
-            if self.closed:
-                batch.lose(-batch.count)  # it was counted, and yet is safe
-            self._ours[batch.row] = batch
-            batch.body = b""
-            for row, _ in gone:
-                old = self._ours.pop(row, None)
-                if old is not None:
-                    old.lose(old.count)
-                    self._account(old, old.count)
+        with self._storing:
+            gone = self._attempt(lambda: spool.add(batch), writes=True)
+            if gone is None or batch.row is None:
+                return False
+            with self.changed:
+                if self.closed:
+                    batch.lose(-batch.count)  # it was counted, and yet is safe
+                self._ours[batch.row] = batch
+                batch.body = b""
+                for row, _ in gone:
+                    old = self._ours.pop(row, None)
+                    if old is not None:
+                        old.lose(old.count)
+                        self._account(old, old.count)
         if gone:
             number = sum(count for _, count in gone)
             self.warn("the spool is full, its oldest %d entries are dropped", number)
@@ -157,8 +159,10 @@ class Outbox:
         if batch is None:
             if besides is None:
                 spool.end_turn()
-        elif batch.row in self._ours:
-            batch.parts = self._ours[batch.row].parts
+        else:
+            with self._storing:
+                ours = self._ours.get(batch.row or 0)
+            batch.parts = ours.parts if ours else ()
         return batch
 
     def done(self, batch: Batch, lost: int = 0, reason: str = "") -> None:
@@ -174,7 +178,7 @@ class Outbox:
             self.changed.notify_all()
 
     def _remove(self, spool: Spool, row: int, lost: int, reason: str) -> None:
-        removed = self._attempt(lambda: spool.remove(row, lost, reason), writes=True)
+        removed = self._attempt(lambda: spool.remove(row, lost, reason))
         (self._stuck.add if removed is None else self._stuck.discard)(row)
 
     def _account(self, batch: Batch, lost: int) -> None:

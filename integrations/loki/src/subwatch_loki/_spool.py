@@ -11,6 +11,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,11 @@ CREATE TABLE IF NOT EXISTS batch (
 CREATE INDEX IF NOT EXISTS batch_order ON batch (target, oldest, id, bytes);
 CREATE TABLE IF NOT EXISTS lost (
     target TEXT NOT NULL, reason TEXT NOT NULL, entries INTEGER NOT NULL, PRIMARY KEY (target, reason));
+CREATE TABLE IF NOT EXISTS sending (id INTEGER PRIMARY KEY);
 """
+
+# Bytes of the disk that are left free: without some, what is delivered could not be deleted.
+RESERVE = 1024 * 1024
 
 # Connections of a parent process: closing one in a forked child could touch the parent's files.
 _orphans: list[object] = []
@@ -60,6 +65,7 @@ class Spool:
         self._lock = threading.Lock()
         self._open: sqlite3.Connection | None = None
         self._turn: sqlite3.Connection | None = None
+        self._marked = 0  # the row last marked
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -83,6 +89,10 @@ class Spool:
         Returns:
             Row and number of entries of the batches that had to give way.
         """
+        if shutil.disk_usage(_folder(self.path)).free < RESERVE + 2 * len(
+            batch.body
+        ):  # in the log, then in the file
+            raise OSError(errno.ENOSPC, "database or disk is full")
         with self._transaction() as db:
             (used,) = db.execute("SELECT coalesce(sum(bytes), 0) FROM batch").fetchone()
             gone = self._make_room(db, used + len(batch.body) - self._limit)
@@ -99,7 +109,8 @@ class Spool:
             return []
         gone = []
         for row, target, size, entries in db.execute(
-            "SELECT id, target, bytes, entries FROM batch ORDER BY oldest, id"
+            "SELECT id, target, bytes, entries FROM batch "
+            "WHERE id NOT IN (SELECT id FROM sending) ORDER BY oldest, id"
         ).fetchall():
             gone.append((row, entries))
             _count(db, target, "spool_full", entries)
@@ -110,25 +121,40 @@ class Spool:
         return gone
 
     def oldest(self, besides: Iterable[int] = ()) -> Batch | None:
-        """The batch to send next, leaving out the rows `besides`."""
+        """The batch to send next, leaving out the rows `besides`.
+
+        It is marked, and gives way to no other: it may be delivered, and would be counted as lost.
+        """
         skip = list(besides)
-        marks = ",".join("?" * len(skip))
-        query = (
-            "SELECT id, body, entries, oldest, newest FROM batch "  # noqa: S608 - question marks only
-            f"WHERE target = ? AND id NOT IN ({marks}) ORDER BY oldest, id LIMIT 1"
-        )
-        with self._transaction() as db:
-            row = db.execute(query, (self._target, *skip)).fetchone()
+        try:
+            row = self._next(skip, mark=True)
+        except sqlite3.Error:  # the disk is full: no other can be stored either
+            row = self._next(skip, mark=False)
         if row is None:
             return None
         batch = Batch(*row[1:])
         batch.row = row[0]
         return batch
 
+    def _next(self, skip: list[int], *, mark: bool) -> tuple[Any, ...] | None:
+        marks = ",".join("?" * len(skip))
+        query = (
+            "SELECT id, body, entries, oldest, newest FROM batch "  # noqa: S608 - question marks only
+            f"WHERE target = ? AND id NOT IN ({marks}) ORDER BY oldest, id LIMIT 1"
+        )
+        with self._transaction() as db:
+            row: tuple[Any, ...] | None = db.execute(query, (self._target, *skip)).fetchone()
+            if mark and row is not None and row[0] != self._marked:
+                db.execute("INSERT OR IGNORE INTO sending VALUES (?)", row[:1])
+        if mark and row is not None:
+            self._marked = row[0]
+        return row
+
     def remove(self, row: int, lost: int = 0, reason: str = "") -> bool:
         """Delete a batch of which all but `lost` entries are delivered; tells whether it was there."""
         with self._transaction() as db:
             there = db.execute("DELETE FROM batch WHERE id = ?", (row,)).rowcount > 0
+            db.execute("DELETE FROM sending WHERE id = ?", (row,))
             if there and lost:
                 _count(db, self._target, reason, lost)
         return there
@@ -189,8 +215,13 @@ def _figures(batches: int, entries: int, size: int, oldest_ns: int | None) -> di
     return {"batches": batches, "entries": entries, "bytes": size, "oldest_ns": oldest_ns, "lost": {}}
 
 
-def _open(path: Path, wait: float) -> sqlite3.Connection:
+def _folder(path: Path) -> Path:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path.parent
+
+
+def _open(path: Path, wait: float) -> sqlite3.Connection:
+    _folder(path)
     try:
         # Never an existing one: closing it would end the locks that this process has on it (POSIX).
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
