@@ -597,8 +597,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status, text="", headers=None):
         data = text.encode()
-        self.send_response(status)
-        for name, value in {"Content-Type": "text/plain; charset=utf-8", **(headers or {})}.items():
+        self.send_response_only(status)
+        common = {"Date": self.date_time_string(), "Content-Type": "text/plain; charset=utf-8"}
+        for name, value in {**common, **(headers or {})}.items():
             self.send_header(name, value)
         if status != 204:
             self.send_header("Content-Length", str(len(data)))

@@ -76,6 +76,18 @@ def test_tls_is_not_turned_off_by_accident(verify):
         Options.build(url="https://host", verify=verify)
 
 
+def test_credentials_of_a_netrc_are_masked_too(server, monkeypatch, tmp_path):
+    netrc = tmp_path / "netrc"
+    netrc.write_text(f"machine 127.0.0.1 login me password {SECRET}\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    answer = push(server, "echo")
+    sent = server.asked[0]["Authorization"]
+    assert sent.startswith("Basic ")
+    assert "Authorization: Basic ***" in answer.text
+    assert sent.split()[1] not in answer.text
+
+
 def test_redirects_take_no_credentials_along(server):
     answer = push(server, "redirect", username="me", password=SECRET)
     assert answer.status == 307

@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -17,7 +18,11 @@ import requests.auth
 import urllib3
 from logging_loki.emitter import LokiEmitterV1  # type: ignore[import-untyped]
 
+from subwatch.errors import ConfigError
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from subwatch_loki._options import Options
 
 __all__ = ["Answer", "Emitter"]
@@ -59,9 +64,18 @@ class Emitter(LokiEmitterV1):  # type: ignore[misc]
 
     Args:
         options: Where to send to, as whom.
+
+    Raises:
+        subwatch.errors.ConfigError: The URL names a host that cannot be.
     """
 
     def __init__(self, options: Options) -> None:
+        try:
+            requests.Request("POST", options.url).prepare()
+        except (requests.RequestException, ValueError):
+            raise ConfigError(
+                "loki: the URL names a host that cannot be; http://HOST:PORT is needed"
+            ) from None
         auth: Any = None
         if options.username:
             auth = (options.username.encode(), (options.password or "").encode())  # as UTF-8 (RFC 7617)
@@ -69,6 +83,7 @@ class Emitter(LokiEmitterV1):  # type: ignore[misc]
             auth = _Bearer(options.token)
         super().__init__(options.url, None, auth)
         self._options = options
+        self._sent = ""  # the credentials as they are sent
 
     def __repr__(self) -> str:
         return f"Emitter({self._options.shown!r})"
@@ -95,6 +110,7 @@ class Emitter(LokiEmitterV1):  # type: ignore[misc]
             # Once, as it takes more time than sending; by the arguments, since the environment's CA bundle
             # would go before that of the session.
             self._request = session.prepare_request(requests.Request("POST", self.url))
+            self._sent = str(self._request.headers.get("Authorization", "")).partition(" ")[2]
             self._settings = session.merge_environment_settings(
                 self.url, dict(options.proxies or {}), True, options.verify, options.cert
             )
@@ -119,10 +135,13 @@ class Emitter(LokiEmitterV1):  # type: ignore[misc]
                 ) as response,
             ):
                 text = self._read(response)
-                wait = _seconds(response.headers.get("Retry-After"))
-                return Answer(response.status_code, self._options.scrub(text), wait)
+                return Answer(response.status_code, self._scrub(text), _seconds(response.headers))
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            return Answer(0, self._options.scrub(_explain(error)))
+            return Answer(0, self._scrub(_explain(error)))
+
+    def _scrub(self, text: str) -> str:
+        """Mask credentials, also those that come from a ``.netrc``."""
+        return self._options.scrub(text.replace(self._sent, "***") if self._sent else text)
 
     def _read(self, response: requests.Response) -> str:
         """The body, as much as comes in time: a status is an answer even when the text never ends."""
@@ -147,9 +166,23 @@ def _quiet() -> contextlib.AbstractContextManager[object]:
     return utils.suppress_instrumentation() if utils else contextlib.nullcontext()
 
 
-def _seconds(value: str | None) -> float | None:
-    # The other form, a date, is not worth trusting two clocks.
-    return float(value) if value is not None and value.strip().isdecimal() else None
+def _seconds(headers: Mapping[str, str]) -> float | None:
+    """What ``Retry-After`` asks for: seconds, or a date, from which the answer's own date is taken."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return float(value)
+    until = _moment(value)
+    if until is None:
+        return None
+    now = _moment(headers.get("Date", ""))  # of the same clock
+    return max(0.0, until - (time.time() if now is None else now))
+
+
+def _moment(date: str) -> float | None:
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _explain(error: Exception) -> str:

@@ -259,17 +259,16 @@ class Sender:
         return True
 
     def _pause(self, answer: Answer) -> float:
-        """How long to wait: what the server asks for, else exponential backoff with full jitter."""
+        """How long to wait: exponential backoff with full jitter, at least as long as the server asks for."""
         self._failures += 1
         if self._failures == 1:
             self._since = time.monotonic()
         elif self._failures == 2:
             reason = f"{answer.status} {answer.text[:300]}" if answer.status else answer.text
             say(logging.WARNING, "cannot deliver to %s, will go on trying: %s", self._options.shown, reason)
-        if answer.retry_after is not None:
-            return min(answer.retry_after, 3600.0)
         limit = min(self._options.retry_max, self._options.retry_min * 2 ** min(self._failures - 1, 30))
-        return random.uniform(0, limit)  # noqa: S311 - not a secret
+        pause = random.uniform(0, limit)  # noqa: S311 - not a secret
+        return max(pause, min(answer.retry_after or 0.0, 3600.0))
 
     def _deny(self, batch: Batch, answer: Answer) -> None:
         """Stop sending for a while: batches stay in the spool, or are dropped."""
