@@ -219,6 +219,36 @@ def test_credentials_from_the_environment(server, monkeypatch):
     assert (headers["X-Scope-OrgID"], headers["Authorization"]) == ("team-b", "Basic bWU6aHVudGVyMg==")
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({}, "Basic ZW52OmVudg=="),
+        ({"token": "t0ken"}, "Bearer t0ken"),
+        ({"username": "me"}, "Basic bWU6ZW52"),
+        ({"userinfo": "me:p@"}, "Basic bWU6cA=="),
+        ({"userinfo": "me:p@", "username": 7, "password": 8}, "Basic Nzo4"),
+    ],
+    ids=repr,
+)
+def test_credentials_that_are_given_go_before_those_of_the_environment(server, monkeypatch, given, sent):
+    monkeypatch.setenv("LOKI_USERNAME", "env")
+    monkeypatch.setenv("LOKI_PASSWORD", "env")
+    url = server.url.replace("//", "//" + given.pop("userinfo", ""))
+    sink = LokiSink(url, tenant=42, **given)  # numbers: so the command line reads digits
+    run(sink, say("x"))
+    assert sink.close(5) == 0
+    headers = server.requests[0][0]
+    assert (headers["Authorization"], headers["X-Scope-OrgID"]) == (sent, "42")
+
+
+def test_a_username_goes_before_a_token_of_the_environment(server, monkeypatch):
+    monkeypatch.setenv("LOKI_TOKEN", "other")
+    sink = LokiSink(server.url, username="me", password="p")
+    run(sink, say("x"))
+    assert sink.close(5) == 0
+    assert server.requests[0][0]["Authorization"] == "Basic bWU6cA=="
+
+
 def test_credentials_are_never_shown(monkeypatch, caplog, capfd):
     monkeypatch.setenv("HTTP_PROXY", "http://proxyuser:proxysecret@127.0.0.1:9")
     secrets = ["hunter2", "t0psecret", "proxysecret", "headersecret"]
@@ -254,6 +284,17 @@ def test_credentials_are_never_shown(monkeypatch, caplog, capfd):
         ({"url": "http://x", "username": "a", "token": "b"}, "not both"),
         ({"url": "http://x", "tenant": "a\nb"}, "control character"),
         ({"url": "http://x", "batch_bytes": 0}, "batch_bytes must be a number greater than 0"),
+        ({"url": "http://x", "batch_seconds": float("inf")}, "batch_seconds must be a number"),
+        ({"url": "http://x", "capacity": "10M"}, "capacity must be a number"),
+        ({"url": "http://x", "flush_timeout": -1}, "flush_timeout must be a number"),
+        ({"url": "http://x", "timeout": "5 s"}, "timeout must be a number"),
+        ({"url": "http://x", "timeout": (1, 2, 3)}, "timeout takes seconds"),
+        ({"url": "http://x", "proxies": "http://u:hunter2@p"}, "proxies must be a mapping"),
+        ({"url": "http://x", "password": b"hunter2"}, "password must be text, not bytes"),
+        ({"url": "http://x", "spool": 5}, "spool must be the path"),
+        ({"url": "http://x", "cert": 5}, "cert must be the path"),
+        ({"url": 5}, "url must be text"),
+        ({"url": "http://u:hunter2@a b:3100?key=hunter2"}, "names a host that cannot be"),
     ],
 )
 def test_wrong_options_are_explained(options, message):
@@ -388,7 +429,7 @@ assert sink.close(5) == 0
         ({"labels": "app"}, "labels must be a mapping"),
         ({"headers": ["a"]}, "headers must be a mapping"),
         ({"retry_max": "soon"}, "retry_max must be a number"),
-        ({"capacity": -1}, "capacity must be a positive number"),
+        ({"capacity": -1}, "capacity must be a number greater than 0"),
     ],
 )
 def test_options_of_a_wrong_kind(options, message):

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from subwatch.errors import ConfigError
 
-__all__ = ["HIDDEN", "Options", "default_spool"]
+__all__ = ["HIDDEN", "Options", "default_spool", "positive"]
 
 NUMBERS = (
     "batch_bytes",
@@ -105,35 +105,52 @@ class Options:
         cls,
         *,
         url: str | None = None,
-        username: str | None = None,
-        password: str | None = None,
-        token: str | None = None,
-        tenant: str | None = None,
+        username: Any = None,
+        password: Any = None,
+        token: Any = None,
+        tenant: Any = None,
         headers: Mapping[str, str] | None = None,
-        timeout: float | tuple[float, float] = (3.05, 10.0),
-        spool: bool | str | os.PathLike[str] | None = None,
+        proxies: Any = None,
+        timeout: Any = (3.05, 10.0),
+        spool: Any = None,
         progress: Any = 10.0,
         fields: Any = False,
         **others: object,
     ) -> Options:
         """Check options, fill what is missing from the environment, and take credentials out of the URL.
 
+        Credentials that are given go before those of the URL, these before the environment's.
+
         Raises:
             subwatch.errors.ConfigError: An option cannot work; says which and what would.
         """
         plain, in_url = _push_url(url or os.environ.get("LOKI_URL"))
-        username = username or os.environ.get("LOKI_USERNAME") or in_url[0]
-        password = password or os.environ.get("LOKI_PASSWORD") or in_url[1]
-        token = token or os.environ.get("LOKI_TOKEN")
+        username = _text("username", username) or in_url[0]
+        password = _text("password", password) or in_url[1]
+        token = _text("token", token)
+        if not token:
+            token = None if username else os.environ.get("LOKI_TOKEN")
+            username = username or os.environ.get("LOKI_USERNAME")
+            password = password or os.environ.get("LOKI_PASSWORD")
         if username and token:
             raise ConfigError("loki: give either a username with a password, or a token, not both")
-        tenant = tenant or os.environ.get("LOKI_TENANT") or None
+        tenant = _text("tenant", tenant) or os.environ.get("LOKI_TENANT")
         if headers is not None and not isinstance(headers, Mapping):
             raise ConfigError(f"loki: headers must be a mapping, not {type(headers).__name__}")
         extra = {str(name): str(value) for name, value in (headers or {}).items()}
         _check_headers({"tenant": tenant, "token": token}, extra)
         _check_tls(others.get("verify", True), others.get("cert"))
-        wait = (timeout, timeout) if isinstance(timeout, (int, float)) else timeout
+        wait = tuple(timeout) if isinstance(timeout, (tuple, list)) else (timeout, timeout)
+        if len(wait) != 2:
+            raise ConfigError(f"loki: timeout takes seconds, one number or two, not {timeout!r}")
+        for each in wait:
+            positive("timeout", each)
+        if proxies is not None and not (
+            isinstance(proxies, Mapping) and all(isinstance(each, str) for each in proxies.values())
+        ):
+            raise ConfigError('loki: proxies must be a mapping, such as {"https": "http://127.0.0.1:3128"}')
+        if spool and not isinstance(spool, (bool, str, os.PathLike)):
+            raise ConfigError(f"loki: spool must be the path of a file, or True, not {spool!r}")
         path = default_spool() if spool is True else Path(spool) if spool else None
         if not isinstance(progress, (int, float)) or not 0 <= progress < math.inf:
             raise ConfigError(f"loki: progress takes seconds, 0 or more, or True or False, not {progress!r}")
@@ -142,8 +159,9 @@ class Options:
             username=username or None,
             password=password or None,
             token=token or None,
-            tenant=tenant,
+            tenant=tenant or None,
             headers=extra,
+            proxies=proxies,
             timeout=wait,
             spool=path,
             progress=progress,
@@ -151,10 +169,25 @@ class Options:
             **others,  # type: ignore[arg-type]
         )
         for name in NUMBERS:
-            value = getattr(options, name)
-            if not isinstance(value, (int, float)) or not value > 0:
-                raise ConfigError(f"loki: {name} must be a number greater than 0, not {value!r}")
+            positive(name, getattr(options, name))
         return options
+
+
+def positive(name: str, value: object) -> None:
+    """Check a number.
+
+    Raises:
+        ConfigError: It is none, or not greater than 0, or infinite.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise ConfigError(f"loki: {name} must be a number greater than 0, not {value!r}")
+
+
+def _text(name: str, value: object) -> str | None:
+    """A credential; the command line makes a number of one that has digits only."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (str, int))):
+        raise ConfigError(f"loki: {name} must be text, not {type(value).__name__}")
+    return None if value is None else str(value)
 
 
 def _check_tls(verify: Any, cert: Any) -> None:
@@ -163,6 +196,8 @@ def _check_tls(verify: Any, cert: Any) -> None:
         raise ConfigError("loki: verify is True, or the path of a CA bundle, or False, and nothing else")
     for what, files in (("verify", verify), ("cert", cert)):
         for file in files if isinstance(files, tuple | list) else (files,):
+            if not isinstance(file, (bool, str, os.PathLike, type(None))):
+                raise ConfigError(f"loki: {what} must be the path of a file, not {type(file).__name__}")
             if isinstance(file, str) and not Path(file).exists():
                 raise ConfigError(f"loki: {what} names a file that does not exist: {file}")
 
@@ -193,8 +228,10 @@ def _check_headers(known: Mapping[str, str | None], extra: Mapping[str, str]) ->
             raise ConfigError(f"loki: {what} holds a character that no header can hold") from None
 
 
-def _push_url(url: str | None) -> tuple[str, tuple[str | None, str | None]]:
+def _push_url(url: Any) -> tuple[str, tuple[str | None, str | None]]:
     """Complete a URL with the path of the push API; returns it without credentials, and the credentials."""
+    if url is not None and not isinstance(url, str):
+        raise ConfigError(f"loki: url must be text, not {type(url).__name__}")
     if not url:
         raise ConfigError("loki: no server: pass url=, or set LOKI_URL, for example to http://127.0.0.1:3100")
     try:

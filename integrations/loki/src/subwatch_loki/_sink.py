@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from subwatch.errors import ConfigError
 from subwatch.sinks import Background
-from subwatch_loki._options import Options
+from subwatch_loki._options import Options, positive
 from subwatch_loki._shipper import Shipper
 from subwatch_loki._stream import RunStream
 
@@ -111,6 +111,9 @@ class LokiSink(Background):
         given: dict[str, Any] = {**locals(), "spool": spool or policy == "spool"}
         if policy not in POLICIES:
             raise ConfigError(f"loki: policy must be one of {', '.join(POLICIES)}, not {policy!r}")
+        positive("capacity", capacity)
+        if flush_timeout != 0:
+            positive("flush_timeout", flush_timeout)
         options = Options.build(**{each.name: given[each.name] for each in fields_of(Options)})
         self.url: str = options.url
         self._shipper = Shipper(options, labels or {}, type(self).make_stream)
