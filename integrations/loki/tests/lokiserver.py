@@ -1,6 +1,9 @@
 """A server that answers the push and query API as a Loki 3.7.6 does, on 127.0.0.1, with faults on request.
 
 The behaviour follows recorded answers of a real one; `test_loki_conformance.py` holds it to them row by row.
+
+As a program, ``python lokiserver.py [LIMIT=NUMBER]...``, it has the default limits but for those given, prints its
+address, and at the end of its input what it was sent.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import re
 import socket
 import statistics
 import struct
+import sys
 import threading
 import time
 import zlib
@@ -54,6 +58,33 @@ class Limits:
     max_streams: int = 5000
     max_query_entries: int = 5000
     max_body: int = 100 * 1024 * 1024
+
+
+DEFAULT_BURSTS = {"burst": 6e6, "stream_burst": 15e6}
+#: What Loki calls the limits, for `/config`.
+NAMES = {
+    "max_line_size": "max_line_size",
+    "max_label_names": "max_label_names_per_series",
+    "max_metadata_pairs": "max_structured_metadata_entries_count",
+    "rate": "ingestion_rate_mb",
+    "burst": "ingestion_burst_size_mb",
+    "stream_rate": "per_stream_rate_limit",
+    "stream_burst": "per_stream_rate_limit_burst",
+    "max_streams": "max_global_streams_per_user",
+}
+
+
+def differences(limits):
+    """`/config?mode=diff`: what is not the default."""
+    usual = Limits(**DEFAULT_BURSTS)
+    rows = [
+        f"  {NAMES[name]}: {value}\n"
+        for name, value in vars(limits).items()
+        if name in NAMES and value not in (getattr(usual, name), getattr(Limits, name))
+    ]
+    return (
+        f"auth_enabled: {str(limits.auth).lower()}\n" + ("limits_config:\n" if rows else "") + "".join(rows)
+    )
 
 
 @dataclass
@@ -575,6 +606,8 @@ class Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         if url.path == "/ready":
             self.answer(200, "ready")
+        elif url.path == "/config":
+            self.answer(200, differences(owner.store.limits))
         elif (
             url.path == "/loki/api/v1/labels"
             and owner.store.limits.auth
@@ -723,3 +756,17 @@ class LokiServer:
             except OSError:
                 pass
         self._thread.join(5)
+
+
+def main():
+    given = {name: float(value) for name, _, value in (word.partition("=") for word in sys.argv[1:])}
+    server = LokiServer(**{**DEFAULT_BURSTS, **given})
+    print(server.url, flush=True)
+    sys.stdin.read()
+    server.stop()
+    pushes = len(server.requests)
+    print(json.dumps({"pushes": pushes, "tenants": len(server.store.tenants)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
