@@ -40,6 +40,8 @@ DENIED = {
 DENIED_PAUSE = 300.0
 # Same 5xx answers to the same body before it is suspected.
 SUSPECT = 3
+# Why something is left at the end, when nothing has failed yet.
+SILENT = "no answer in the time for delivery"
 # Seconds between looks whether the process that is sending the spool has done so.
 LOOK = 0.2
 
@@ -97,6 +99,7 @@ class Sender:
         self._starting = threading.Lock()
         self._failures = 0  # in a row
         self._since = 0.0
+        self._reason = SILENT
         self._last: tuple[int, int, str] | None = None  # batch that was answered with a 5xx, and how
         self._repeats = 0
         self._denied_until = 0.0
@@ -129,6 +132,8 @@ class Sender:
         """Deliver what there is, at most `timeout` seconds long; returns how many entries were not."""
         deadline = time.monotonic() + timeout
         left = self.outbox.close(timeout)
+        if left and self._failures < 2:  # else it has been said
+            say(logging.WARNING, "cannot deliver to %s: %s", self._options.shown, self._reason)
         if self._thread is not None:
             self._thread.join(max(0.1, deadline - time.monotonic()))
         if self._thread is None or not self._thread.is_alive():
@@ -177,7 +182,7 @@ class Sender:
         losses = self._settle(batch, answer, poison)
         if self._failures > 1:
             say(logging.INFO, "delivering again after %.0f s", time.monotonic() - self._since)
-        self._failures = 0
+        self._failures, self._reason = 0, SILENT
         self._denied_until = 0.0
         self._finish(batch, losses)
 
@@ -261,11 +266,12 @@ class Sender:
     def _pause(self, answer: Answer) -> float:
         """How long to wait: exponential backoff with full jitter, at least as long as the server asks for."""
         self._failures += 1
+        self._reason = f"{answer.status} {answer.text[:300]}" if answer.status else answer.text
         if self._failures == 1:
             self._since = time.monotonic()
         elif self._failures == 2:
-            reason = f"{answer.status} {answer.text[:300]}" if answer.status else answer.text
-            say(logging.WARNING, "cannot deliver to %s, will go on trying: %s", self._options.shown, reason)
+            shown = self._options.shown
+            say(logging.WARNING, "cannot deliver to %s, will go on trying: %s", shown, self._reason)
         limit = min(self._options.retry_max, self._options.retry_min * 2 ** min(self._failures - 1, 30))
         pause = random.uniform(0, limit)  # noqa: S311 - not a secret
         return max(pause, min(answer.retry_after or 0.0, 3600.0))
