@@ -57,6 +57,7 @@ class Limits:
     stream_burst: float = 1e9  # 15e6 by default
     max_streams: int = 5000
     max_query_entries: int = 5000
+    max_query_series: int = 500
     max_body: int = 100 * 1024 * 1024
 
 
@@ -368,18 +369,27 @@ def parse_metric(query):
     if found is None:
         raise Refused(400, f"parse error : {query}")
     parts = found.groupdict()
-    parts["by"] = [name.strip() for name in (parts["by"] or parts["by2"] or "").split(",") if name.strip()]
+    # Of vector aggregations, only a sum of counts is pushed down: any other gets a series for each set of labels.
+    parts["inner_by"] = parts["by"] if parts["outer"] == "sum" and parts["inner"] == "count" else parts["by2"]
+    parts["whole"] = parts["outer"] != "sum" and parts["by2"] is None
+    parts["by"] = parts["by"] if parts["outer"] else parts["by2"]
+    for name in ("by", "inner_by"):
+        parts[name] = [label.strip() for label in (parts[name] or "").split(",") if label.strip()]
     parts["ns"] = int(parts["amount"]) * {"s": 10**9, "m": 60 * 10**9, "h": HOUR_NS}[parts["unit"]]
     return parts
 
 
-def aggregate(parts, entries):
+def aggregate(parts, entries, most):
     """The vector of a metric query: (labels, value)."""
     groups = defaultdict(list)
+    series = set()
     for _, stream, _, metadata in entries:
         both = {**stream.labels, **metadata}
         key = tuple((name, both[name]) for name in parts["by"] if both.get(name))
         groups[key].append(float(both[parts["unwrap"]]) if parts["unwrap"] else 1.0)
+        series.add(tuple(both.get(name) for name in (sorted(both) if parts["whole"] else parts["inner_by"])))
+    if len(series) > most:
+        raise Refused(400, f"maximum of series ({most}) reached for a single query")
     work = {"count": sum, "max": max, "quantile": lambda all: statistics.quantiles([*all, *all], n=20)[18]}
     vector = [(dict(key), work[parts["inner"]](values)) for key, values in groups.items()]
     return vector or ([({}, 0.0)] if parts["default"] else [])
@@ -742,7 +752,7 @@ class LokiServer:
             )
         result = [
             {"metric": labels, "value": [now / 1e9, f"{value:g}"]}
-            for labels, value in aggregate(parts, entries)
+            for labels, value in aggregate(parts, entries, self.store.limits.max_query_series)
         ]
         return {"status": "success", "data": {"resultType": "vector", "result": result}}
 

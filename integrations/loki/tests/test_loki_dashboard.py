@@ -35,6 +35,10 @@ def targets(dashboard):
 
 @pytest.fixture
 def shipped(loki):
+    return ship(loki)
+
+
+def ship(loki):
     """A success, a failure and a killed child, under a job of the test's own."""
     sink = LokiSink(**{**loki.options, "labels": {"job": loki.label, "test": loki.label}})
     for code in ("print('WARNING: low', file=sys.stderr)", "sys.exit(3)", "os.kill(os.getpid(), 9)"):
@@ -135,6 +139,18 @@ def test_the_panels_show_what_has_happened(dashboard, loki, shipped):
     assert failures == {("exited", "3"): 1, ("signaled", "-9"): 1}
     assert {each["level"]: value for each, value in shown["Lines by level"]} == {"info": 3, "warning": 1}
     assert 0 < shown["Duration by program (95th percentile)"][0][1] < 60
+
+
+def test_many_runs_do_not_exceed_the_series_of_a_query(dashboard, make_server, loki_at):
+    """A run has metadata of its own, so a query that keeps it all fails after 500 runs; here after two."""
+    local = loki_at(make_server(max_query_series=2).url)
+    ship(local)
+    for _, target in targets(dashboard):
+        if "over_time" in target["expr"]:
+            local.vector(filled(target["expr"], job=local.label))
+    careless = f'max(max_over_time({{job="{local.label}"}} | event="exit" | unwrap duration [1h]))'
+    with pytest.raises(AssertionError, match="maximum of series"):
+        local.vector(careless)
 
 
 def test_from_a_failed_run_to_its_lines(dashboard, loki, shipped):
