@@ -13,7 +13,7 @@ import time
 import pytest
 
 import subwatch
-from subwatch_loki import LokiSink, _push, _sender
+from subwatch_loki import LokiSink, _outbox, _push, _sender
 
 LINES = 300
 # Small batches and short pauses, so that every run takes many requests and a test no time.
@@ -279,7 +279,9 @@ def test_an_event_loop_goes_on_while_the_server_hangs_and_memory_is_full(server,
 def test_an_answer_that_never_ends_is_an_answer(server, local, fault):
     server.faults.append(
         fault(
-            status=400, text="entry refused, total ignored: 0 out of 9", headers={"Content-Length": "99999"}
+            status=400,
+            text="entry refused, total ignored: 0 out of 9999",
+            headers={"Content-Length": "99999"},
         )
     )
     account = Account(local)
@@ -305,9 +307,27 @@ def test_memory_is_bounded_and_what_gives_way_is_counted(server, local, fault, p
     assert sink.close(10) == 0
     entries = local.entries()
     assert len(entries) + stream[0].dropped == 20_002
-    kept = [int(metadata["line"]) for _, _, metadata, _ in entries if "line" in metadata]
-    assert (kept[len(kept) // 2] > 10_000) == (policy == "drop_oldest")
     assert entries[-1][2]["event"] == "exit"
+
+
+@pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest"])
+def test_which_lines_give_way(server, local, fault, policy):
+    server.always = fault(status=500, text="no")
+    sink = LokiSink(**{**local.options, **FAST}, policy=policy, capacity=50_000)
+    before, stream = sink.open(make_run()), sink.open(make_run())
+    feed(before, ["x" * 100] * 300)  # more than is on its way behind the queue
+    deadline = time.monotonic() + 10
+    while len(sink._shipper._outbox._memory) < _outbox.ROOM and time.monotonic() < deadline:
+        time.sleep(0.01)  # from now on the queue gives nothing away
+    lines = [f"line {n}" for n in range(20_000)]
+    for n in range(0, 20_000, 100):
+        feed(stream, lines[n : n + 100])
+    server.always = None
+    assert sink.close(10) == 0
+    assert before.dropped == 0
+    kept = [line for _, line, _, _ in local.entries() if line[0] == "l"]
+    assert 500 < len(kept) == 20_000 - stream.dropped
+    assert kept == (lines[-len(kept) :] if policy == "drop_oldest" else lines[: len(kept)])
 
 
 def test_memory_is_flat_while_a_child_writes_a_million_lines():
@@ -354,6 +374,21 @@ def test_a_partial_400_is_counted_and_not_repeated(make_server, loki_at, caplog)
     assert [line[:5] for _, line, _, _ in local.entries()] == ["short", "zzzzz", "end"]
     assert len(server.requests) == 1
     assert len(said(caplog, "has not stored 2 of 5 entries: 400")) == 1
+
+
+def test_what_both_have_refused_is_counted(make_server, loki_at):
+    """The ingester's answer says nothing of the lines that never came to it."""
+    local = loki_at(make_server(max_line_size=100).url)
+    sink = LokiSink(**{**local.options, **FAST, "batch_bytes": 2**20})
+    stream = sink.open(make_run())
+    feed(stream, ["newest"])
+    stream.flush(5)
+    feed(stream, ["behind"] * 3, time.time_ns() - 2 * 3600 * 10**9)
+    feed(stream, ["x" * 200] * 2)
+    feed(stream, ["good"] * 4)
+    assert sink.close(5) == 0
+    assert [line for _, line, _, _ in local.entries()] == ["newest", *["good"] * 4]
+    assert stream.dropped == 5
 
 
 def test_lines_too_old_are_counted(server, local):
@@ -539,6 +574,8 @@ def feed(stream, texts, time_ns=None):
     ("text", "count", "lost"),
     [
         ("user 'fake', total ignored: 3 out of 10 for stream: {}", 10, 3),
+        ("user 'fake', total ignored: 3 out of 8 for stream: {}", 10, 5),
+        ("user 'fake', total ignored: 3 out of 3 for stream: {}", 3, 3),
         ("2 errors like: entry a; 3 errors like: entry b", 10, 5),
         ("couldn't parse labels", 10, 10),
         ("99 errors like: x", 10, 10),

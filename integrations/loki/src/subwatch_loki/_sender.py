@@ -45,7 +45,7 @@ SILENT = "no answer in the time for delivery"
 # Seconds between looks whether the process that is sending the spool has done so.
 LOOK = 0.2
 
-_IGNORED = re.compile(r"total ignored: (\d+) out of \d+")
+_IGNORED = re.compile(r"total ignored: (\d+) out of (\d+)")
 _GROUPED = re.compile(r"(\d+) errors like: ")
 
 #: Set in the thread that sends, so that its own log records are not sent again.
@@ -57,14 +57,17 @@ def refused(text: str, count: int) -> int:
 
     Args:
         text: The answer: ``total ignored: 3 out of 10`` of an ingester, ``3 errors like: ...`` of a
-            distributor.
+            distributor. An ingester's hides what the distributor has refused before, but its total is without that.
         count: Number of entries in the batch.
 
     Returns:
         The number; all of them when it does not tell, as with labels that cannot be parsed.
     """
-    numbers = [int(number) for number in _IGNORED.findall(text) or _GROUPED.findall(text)]
-    return min(sum(numbers), count) if numbers else count
+    stored = sum(int(total) - int(ignored) for ignored, total in _IGNORED.findall(text))
+    numbers = [int(number) for number in _GROUPED.findall(text)]
+    if stored or not numbers:
+        return max(0, count - stored)
+    return min(sum(numbers), count)
 
 
 class _LaterError(Exception):
