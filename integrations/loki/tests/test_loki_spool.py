@@ -371,6 +371,18 @@ def test_status_and_drain(make_server, loki_at, path):
     assert command("spool", "drain", "--spool", path).returncode == 0
 
 
+def test_drain_ends_when_the_server_does_not_want_us(make_server, loki_at, path):
+    server = make_server(auth=True)
+    run_job(server.url, path, "x", lines=1)
+    begun = time.monotonic()
+    done = command("spool", "drain", "--spool", path)
+    assert time.monotonic() - begun < 20, "not after the 60 seconds that it may take"
+    assert done.returncode == 1
+    assert "set tenant=" in done.stderr
+    assert "0 of 3 entries done" in done.stdout
+    assert stored(path) == 3
+
+
 def test_drain_wants_to_know_which_server(path):
     run_job(DEAD, path, "x", lines=1)
     run_job("http://127.0.0.1:10", path, "x", lines=1)

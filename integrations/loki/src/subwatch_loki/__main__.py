@@ -116,7 +116,7 @@ def _drain(options: argparse.Namespace) -> int:
     sender = Sender(settings)
     sender.start()
     deadline = time.monotonic() + options.timeout
-    while (left := _left(path, settings.target)) and time.monotonic() < deadline:
+    while (left := _left(path, settings.target)) and not sender.denied and time.monotonic() < deadline:
         time.sleep(0.1)
     sender.close(0.1)
     _say(f"{settings.target}: {before - left} of {before} entries done, {sender.outbox.lost} of them lost")

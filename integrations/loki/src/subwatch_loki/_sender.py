@@ -113,6 +113,11 @@ class Sender:
         self.outbox.forked()
         self._reset()
 
+    @property
+    def denied(self) -> bool:
+        """Whether the server is left alone, since it does not want us."""
+        return time.monotonic() < self._denied_until
+
     def put(self, batch: Batch, *, wait: bool = True) -> None:
         """Queue a batch and see that it is sent; wait for room, unless this is the end."""
         self.start()
@@ -174,7 +179,7 @@ class Sender:
         Raises:
             _LaterError: It stays where it is.
         """
-        if batch.row is None and time.monotonic() < self._denied_until:
+        if batch.row is None and self.denied:
             self._finish(batch, [(batch, batch.count)])
             return
         answer = self._push(batch)
