@@ -248,6 +248,30 @@ def test_what_another_process_sends_does_not_give_way(path):
         spool.close()
 
 
+def test_the_counts_agree_whatever_happens(make_server, loki_at, lokiserver, path):
+    """Four processes, a spool too small for them, a server that comes and goes, and a drain at the end."""
+    server = make_server()
+    local = loki_at(server.url)
+    troubles = [{"status": 503}, {"reset": "middle", "store": True}, {}, {"hang": "before", "store": True}]
+    each_job = job(server.url, path, local.label, lines=1000, spool_bytes=8000)
+    jobs = [
+        subprocess.Popen(each_job, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    for trouble in troubles * 3:
+        server.always = lokiserver.Fault(**trouble) if trouble else None
+        time.sleep(0.2)
+    server.always = None
+    server.released.set()
+    for each in jobs:
+        out, err = each.communicate(timeout=60)
+        assert out.split()[:1] == ["0"], err
+    done = command("spool", "drain", "--spool", path, "--url", server.url)
+    assert done.returncode == 0, done.stderr
+    assert stored(path) == 0
+    assert len(local.entries()) + sum(lost(path).values()) == 4 * 1002
+
+
 def test_some_of_the_disk_is_left_free(server, local, path, monkeypatch, caplog):
     """On a disk that is full nothing could be deleted either."""
     monkeypatch.setattr(_spool, "RESERVE", 2**70)
