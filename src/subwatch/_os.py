@@ -63,7 +63,7 @@ def max_rss_bytes(ru_maxrss: int) -> int:
 
 
 def open_pty(like: int) -> tuple[int, int]:
-    r"""Open a pseudo-terminal of the size and with the settings of the terminal `like`.
+    r"""Open a pseudo-terminal of the size and with the settings of the terminal `like`; 80 by 24 where it is none.
 
     Output is left as the program writes it (no ``\n`` to ``\r\n``): the real terminal does that, and
     records and captures then hold the same bytes as through a pipe.
@@ -78,6 +78,7 @@ def open_pty(like: int) -> tuple[int, int]:
         attributes = termios.tcgetattr(like if in_foreground(like) else slave)
         attributes[1] &= ~termios.OPOST
         termios.tcsetattr(slave, termios.TCSANOW, attributes)
+        termios.tcsetwinsize(master, (24, 80))  # a new one has no columns, and tqdm then shows nothing
         set_window_size(master, like)
     except BaseException:
         os.close(master)

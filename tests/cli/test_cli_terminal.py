@@ -305,6 +305,11 @@ def test_pty_where_stderr_is_no_terminal(cli):
     assert (done.returncode, done.stderr) == (0, "yes\na\nb\n")
 
 
+def test_such_a_terminal_has_a_size(cli):
+    done = cli("run", "--pty", "--", "sh", "-c", "stty size <&2")
+    assert (done.returncode, done.stdout) == (0, "24 80\n")
+
+
 def test_messages_wait_for_the_end_of_the_display(terminal):
     """A sink that fails does not write into a progress bar."""
     command = [
