@@ -13,9 +13,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from subwatch._lines import split_block
+from subwatch._session import Session
 from subwatch.errors import ConfigError
+from subwatch.processors import Pipeline, Redactor
 from subwatch.processors.progress import DEFAULT, Pattern, Reader, progress, reader, resolve
-from subwatch.records import Lines, Progress, Run
+from subwatch.records import CONTINUED, PARTIAL, Lines, Progress, Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,10 +46,13 @@ def read(text: str, program: str = "prog", ending: str = "\n", **options: object
     return found[0] if found else None
 
 
+def recording(name: str) -> tuple[list[str], list[str]]:
+    return split_block((RECORDINGS / f"{name}.bin").read_bytes().decode())
+
+
 def recorded(name: str, *argv: str) -> list[Progress]:
     """What is read off a recording, by the program's own name and as a shell's child."""
-    texts, endings = split_block((RECORDINGS / f"{name}.bin").read_bytes().decode())
-    found = reader(argv[0])(batch(texts, endings, argv)) or []
+    found = reader(argv[0])(batch(*recording(name), argv)) or []
     return [one for one in found if one is not None]
 
 
@@ -68,12 +73,15 @@ RECORDED = [
     ("rsync.tty", ["rsync"], "rsync", True, (1000000, None, 1.0, "B", "xfr#2, to-chk=0/3")),
     ("curl", ["curl"], "curl", True, (999424, 999424, 1.0, "B", "")),
     ("curl.tty", ["curl"], "curl", True, (999424, 999424, 1.0, "B", "")),
+    ("curl-unsized", ["curl"], "curl", True, (999424, None, None, "B", "")),
+    ("curl-upload", ["curl"], "curl", True, (11953766.4, 11953766.4, 1.0, "B", "")),
     ("curl-bar", ["curl"], "curl_bar", True, (None, None, 1.0, "%", "")),
     ("curl-bar.tty", ["curl"], "curl_bar", True, (None, None, 1.0, "%", "")),
     ("wget", ["wget"], "wget", True, (None, None, 1.0, "%", "")),
     ("wget.tty", ["wget"], "wget_bar", True, (600002.56, None, 1.0, "B", "out")),
     ("ffmpeg", ["ffmpeg"], "ffmpeg", True, (3.0, 3.0, 1.0, "s", "")),
     ("ffmpeg.tty", ["ffmpeg"], "ffmpeg", True, (3.0, 3.0, 1.0, "s", "")),
+    ("ffmpeg-progress", ["ffmpeg"], "ffmpeg", False, (3.0, 3.0, 1.0, "s", "")),
     ("dd", ["dd"], "dd", True, (6291456, None, None, "B", None)),
     ("dd.tty", ["dd"], "dd", True, (6291456, None, None, "B", None)),
     ("git-clone", ["git"], "git", True, (39, 39, 1.0, "objects", "Receiving objects")),
@@ -137,9 +145,46 @@ def test_every_recogniser_is_proved_by_a_recording() -> None:
     assert {one.name for one in DEFAULT} == {recognizer for _, _, recognizer, *_ in RECORDED}
 
 
+@pytest.mark.parametrize(("name", "argv"), [r[:2] for r in RECORDED], ids=[r[0] for r in RECORDED])
+def test_no_update_of_a_recording_goes_unread(name: str, argv: list[str]) -> None:
+    texts, endings = recording(name)
+    found = reader(argv[0])(batch(texts, endings, argv)) or [None] * len(texts)
+    unread = [text for text, one in zip(texts, found, strict=True) if one is None]
+
+    assert not [text for text in unread if re.search(r"[0-9] ?%|(?: +[0-9.:]+[kMG]?){4}", text)]
+
+
+@pytest.mark.parametrize("name", [r[0] for r in RECORDED if r[3]])
+@pytest.mark.parametrize("cut", [None, 0.2, 0.5, 0.9])
+def test_an_update_is_read_as_soon_as_it_is_shown(name: str, cut: float | None) -> None:
+    """Most programs begin with the carriage return and pause behind the update, some (wget) within it."""
+    argv = next(r[1] for r in RECORDED if r[0] == name)
+    whole = recorded(name, "sh", *argv[1:])
+    session = Session(make_run("sh", *argv[1:]), Pipeline(Redactor(), program="sh"),
+                      max_line=65536, partial_delay_ns=1, tail=0)  # fmt: skip
+    session.stream("stderr")
+    found: list[Progress] = []
+    for start, text in re.findall(rb"([\r\n]*)([^\r\n]*)", (RECORDINGS / f"{name}.bin").read_bytes()):
+        middle = len(text) if cut is None else int(len(text) * cut)
+        for piece in (start + text[:middle], text[middle:]):
+            for lines in (*session.feed("stderr", piece, 1), *session.idle(10**18)):
+                found += [one for one in lines.progress if one is not None]
+
+    assert [one for one in whole if one not in found] == []
+    assert cut is not None or [one for one in found if one not in whole] == []
+
+
+def test_the_end_of_a_line_repeats_no_progress() -> None:
+    read = reader("sh")
+    begun = Lines(make_run("sh"), "stderr", 1, 0, False, UNUSED, None, ["  7%"], [""], [PARTIAL])
+    ended = Lines(make_run("sh"), "stderr", 2, 0, False, UNUSED, None, [""], ["\r"], [CONTINUED])
+
+    assert [bool(read(begun)), bool(read(ended))] == [True, False]
+
+
 def test_batches_may_be_cut_anywhere() -> None:
     """ffmpeg's header and its updates come in different batches."""
-    texts, endings = split_block((RECORDINGS / "ffmpeg.bin").read_bytes().decode())
+    texts, endings = recording("ffmpeg")
     whole = reader("ffmpeg")(batch(texts, endings))
     each = reader("ffmpeg")
     single = [

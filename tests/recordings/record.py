@@ -115,11 +115,23 @@ def make(name: str, size: int) -> Path:
 
 @contextlib.contextmanager
 def web_server() -> Iterator[str]:
-    """Serve the working directory over HTTP, slowly; yields the address."""
+    """Serve the working directory over HTTP, slowly, without a length where ``?unsized`` is asked; yields the address."""
 
     class Slow(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *args: object) -> None:
             pass
+
+        def send_header(self, keyword: str, value: str) -> None:
+            if keyword != "Content-Length" or not self.path.endswith("?unsized"):
+                super().send_header(keyword, value)
+
+        def do_PUT(self) -> None:  # noqa: N802
+            left = int(self.headers["Content-Length"])
+            while left:
+                left -= len(self.rfile.read(min(left, 500_000)))
+                time.sleep(0.15)
+            self.send_response(201)
+            self.end_headers()
 
         def copyfile(self, source: BinaryIO, outputfile: BinaryIO) -> None:
             while chunk := source.read(50_000):
@@ -196,9 +208,12 @@ def rsync() -> None:
 
 @recorder
 def curl() -> None:
-    """The meter in columns, and the bar."""
+    """The meter in columns, of what has no known length and of an upload, too; and the bar."""
     make("file", 1_000_000)
+    make("upload", 12_000_000)
     with web_server() as address:
+        on_pipe("curl-unsized", "curl", "-o", "out", f"{address}/file?unsized")
+        on_pipe("curl-upload", "curl", "-T", "upload", f"{address}/upload")
         on_both("curl", "curl", "-o", "out", f"{address}/file")
         on_both("curl-bar", "curl", "-#", "-o", "out", f"{address}/file")
 
@@ -218,7 +233,9 @@ def ffmpeg() -> None:
     subprocess.run(
         ["ffmpeg", "-loglevel", "error", "-nostdin", *source, "film.mkv"], check=True, timeout=TIMEOUT
     )
-    on_both("ffmpeg", "ffmpeg", "-hide_banner", "-y", "-re", "-i", "film.mkv", "-f", "null", "-")
+    transcode = ["ffmpeg", "-hide_banner", "-y", "-re", "-i", "film.mkv", "-f", "null", "-"]
+    on_both("ffmpeg", *transcode)
+    on_pipe("ffmpeg-progress", *transcode, "-nostats", "-progress", "pipe:2")
 
 
 @recorder

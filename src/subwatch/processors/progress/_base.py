@@ -44,7 +44,7 @@ class Recognizer(Protocol):
         needles: Substrings that a line must have, all of them, to be worth a `match`; the rarest first. They
             are looked for in whole batches, where a single character costs next to nothing.
         scope: For which other programs it is asked (a shell may run anything): ``"any"``; only in batches
-            with lines that end in a carriage return (``"updates"``); none (``"own"``).
+            with lines that end in a carriage return or have not ended (``"updates"``); none (``"own"``).
     """
 
     @property

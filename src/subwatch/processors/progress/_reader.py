@@ -7,7 +7,7 @@ import functools
 
 from subwatch.errors import ConfigError
 from subwatch.processors._text import Batch, lines_with
-from subwatch.records import Progress
+from subwatch.records import CONTINUED, PARTIAL, TRUNCATED, Progress
 
 from ._base import Recognizer, State
 
@@ -51,6 +51,7 @@ class Reader:
         # and those for batches without updates.
         self._closer: dict[tuple[bool, ...], tuple[_Closer, _Closer]] = {}
         self._states: dict[str, State] = {}
+        self._begun: dict[str, str] = {}  # by stream, what was said of a line that is shown in pieces
         self.failed: dict[str, BaseException] = {}
 
     def __call__(self, lines: Lines, batch: Batch | None = None) -> list[Progress | None] | None:
@@ -63,6 +64,8 @@ class Reader:
         Returns:
             One entry a line; None when no line tells any.
         """
+        if lines._flags is not None:
+            batch = Batch(self._whole(lines))
         batch = batch or Batch(lines.texts)
         likely = self._likely(batch, lines)
         if not likely:
@@ -83,6 +86,18 @@ class Reader:
                 break
         return column if any(column) else None
 
+    def _whole(self, lines: Lines) -> list[str]:
+        """What the lines' pieces belong to, as far as it was said; the mere end of a line tells nothing new."""
+        texts = []
+        begun = self._begun.pop(lines.stream, "")
+        for text, flags in zip(lines.texts, lines.flags, strict=True):
+            whole = begun + text if flags & CONTINUED else text
+            begun = whole[: _LONGEST + 1] if flags & (PARTIAL | TRUNCATED) else ""
+            texts.append(whole if text else "")
+        if begun:
+            self._begun[lines.stream] = begun
+        return texts
+
     def _likely(self, batch: Batch, lines: Lines) -> list[Recognizer]:
         """The recognisers whose needles the batch has; the first needles are shared and tell most of it."""
         text = batch.text
@@ -98,7 +113,8 @@ class Reader:
             if len(self._closer) < _MOST:
                 self._closer[present] = closer
         every, steady = closer
-        if len(every) > len(steady) and (batch.steady or "\r" not in lines.endings):
+        # one that begins with its carriage return comes as a line that has not ended
+        if len(every) > len(steady) and (batch.steady or not {"\r", ""} & {*lines.endings}):
             every = steady
         return [r for r, needles in every if not needles or all(map(text.__contains__, needles))]
 

@@ -24,7 +24,10 @@ def _seconds(found: re.Match[str]) -> float:
 
 
 class Ffmpeg:
-    """Reads ``time=00:00:01.40`` against the longest ``Duration: 00:00:03.00`` of the inputs."""
+    """Reads ``time=00:00:01.40`` against the longest ``Duration: 00:00:03.00`` of the inputs.
+
+    With ``-progress`` it is ``out_time=00:00:01.400000``.
+    """
 
     name = "ffmpeg"
     programs: tuple[str, ...] = ("ffmpeg*",)
@@ -33,7 +36,7 @@ class Ffmpeg:
 
     def match(self, text: str, state: State) -> Progress | None:
         """Read the progress that a line tells; None when it tells none."""
-        if found := re.search(rf"\btime= *{_CLOCK}", text):
+        if found := re.search(rf"\b(?:out_)?time= *{_CLOCK}", text):
             done, total = _seconds(found), state.data.get("duration")
             return progress(self.name, completed=done, total=total, unit="s")
         if found := re.match(rf"  Duration: {_CLOCK}, ", text):

@@ -2,9 +2,49 @@
 
 from __future__ import annotations
 
-from ._base import NUMBER, SIZE, Pattern
+import re
+from typing import Literal
 
-__all__ = ["RECOGNIZERS"]
+from ._base import NUMBER, SIZE, Pattern, progress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from subwatch.records import Progress
+
+    from ._base import State
+
+__all__ = ["RECOGNIZERS", "Curl"]
+
+
+class Curl:
+    """Reads ``" 43  976k   43  420k    0     0   400k      0  0:00:02  0:00:01  0:00:01  400k"``.
+
+    These are, with a percentage before each: all, received, sent. Where curl does not know how much will come, it
+    says that what came is all.
+    """
+
+    name = "curl"
+    programs: tuple[str, ...] = ("curl*",)
+    needles: tuple[str, ...] = (":", "  ")
+    scope: Literal["updates"] = "updates"
+
+    _pattern = (
+        rf" *({NUMBER}) +({SIZE}) +({NUMBER}) +({SIZE}) +{NUMBER} +({SIZE})(?: +[0-9.]+[kMGTP]?){{2}}"
+        r"(?: +(?:[0-9:-]{7,8}|[0-9]{1,4}d(?: [0-9]{2}h)?)){3} +[0-9.]+[kMGTP]?$"
+    )
+
+    def match(self, text: str, state: State) -> Progress | None:  # noqa: ARG002 - every line stands for itself
+        """Read the progress that a line tells; None when it tells none."""
+        found = re.match(self._pattern, text)
+        if found is None:
+            return None
+        percent, total, of_received, received, sent = found.groups()
+        if received == "0":
+            return progress(self.name, completed=sent, total=total, percent=percent, unit="B")
+        if percent == "100" and of_received == "0":
+            return progress(self.name, completed=received, unit="B")
+        return progress(self.name, completed=received, total=total, percent=percent, unit="B")
+
 
 RECOGNIZERS = (
     # "        562,144  56%  500.45kB/s    0:00:00 (xfr#1, to-chk=1/3)"
@@ -17,16 +57,7 @@ RECOGNIZERS = (
         unit="B",
         scale=1000,
     ),
-    # " 43  976k   43  420k    0     0   400k      0  0:00:02  0:00:01  0:00:01  400k"
-    Pattern(
-        "curl",
-        rf"^ *(?P<percent>{NUMBER}) +(?P<total>{SIZE}) +[0-9]+ +(?P<completed>{SIZE}) +[0-9]+"
-        r"(?: +[0-9.]+[kMGTP]?){3}(?: +[0-9:-]{7,8}){3} +[0-9.]+[kMGTP]?$",
-        programs=("curl*",),
-        needles=(":", ":--"),
-        scope="updates",
-        unit="B",
-    ),
+    Curl(),
     # "########                            18.3%"
     Pattern(
         "curl_bar",
