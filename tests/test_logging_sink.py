@@ -362,6 +362,21 @@ def test_after_a_success_warnings_were_nothing(log):
     assert said(log)[1:] == [("INFO", "prog: warning: a"), ("INFO", "prog exited with code 0 after 1.5 s")]
 
 
+def test_the_mere_end_of_what_was_logged_before_is_no_record(log):
+    """Updates that begin with their carriage return, and a prompt."""
+    script = "for n in 1 2 3; do printf '\\r%s/3 kB (%s%%)' $n $n; sleep 0.2; done; echo; printf 'name? '; sleep 0.2; echo"
+    subwatch.run(["sh", "-c", f"({script}; echo; echo done) >&2"], partial_delay=0.01, sinks=[LoggingSink(log)],
+                 stderr=subprocess.DEVNULL)  # fmt: skip
+
+    assert [record.args[1] for record in log.kept[:-1]] == [
+        "1/3 kB (1%)",
+        "name? ",
+        "",
+        "done",
+        "3/3 kB (3%)",
+    ]
+
+
 def test_after_a_failure_the_tail_is_raised(log):
     child = Child(LoggingSink(log, hold_back=True))
     child.say("warning: early\n" + "ordinary\n" * 25)

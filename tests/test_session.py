@@ -405,6 +405,34 @@ def test_the_tail_of_endless_progress_stays_small():
     assert [line.text for line in session.tail()] == ["9999/10000", "failed"]
 
 
+def test_the_tail_of_updates_that_are_shown_before_their_end_stays_small():
+    session = make_session(tail=3, delay_ns=SECOND // 10)
+    session.feed("stderr", b"trouble\n", 10)
+    for number in range(3000):
+        session.feed("stderr", b"\r%d/10000" % number, 10**9 * (number + 1))
+        session.idle(10**9 * (number + 1) + 10**8 * 9)
+    session.feed("stderr", b"\nfailed\n", 10**15)
+    assert len(session._tail._batches) <= 6
+    assert [(line.text, line.ending, line.partial) for line in session.tail()] == [
+        ("2998/10000", "\r", False),
+        ("2999/10000", "\n", False),
+        ("failed", "\n", False),
+    ]
+    assert session.tail(4)[0].text == "trouble"
+
+
+def test_the_tail_has_a_prompt_as_the_line_that_it_became():
+    session = make_session(tail=3, delay_ns=SECOND // 10)
+    for time_ns, said in enumerate((b"name? ", b"me\n", b"sure? ", b"\n"), 1):
+        session.feed("stderr", said, time_ns * 10**9)
+        session.idle(time_ns * 10**9 + 10**8 * 9)
+    assert [(line.text, line.ending, line.partial) for line in session.tail()] == [
+        ("name? ", "", True),
+        ("me", "\n", False),
+        ("sure? ", "\n", False),
+    ]
+
+
 def test_nobody_reads_nobody_splits():
     session = make_session(tail=2)
     batches = [lines for n in range(50) for lines in session.feed("stderr", b"line\n" * 1000, n)]

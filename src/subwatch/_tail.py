@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from itertools import islice
 
-from .records import Line, Lines
+from .records import CONTINUED, PARTIAL, Line, Lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,26 +75,45 @@ class Tail:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._batches: deque[tuple[Lines, int]] = deque()
+        # with the weight, and how many of the first lines are no part of it
+        self._batches: deque[tuple[Lines, int, int]] = deque()
         self._total = 0
         self._size = 0
 
     def add(self, lines: Lines) -> None:
         """Keep a batch, and forget what is older than need be."""
-        weight = len(lines)
+        skip = 0
+        if lines._flags is not None and self._finishes(lines):
+            begun, weight, _ = self._batches.pop()
+            self._size -= begun.size
+            self._total -= weight
+            self._put(_alone(begun, 0, lines.endings[0], begun.flags[0] & ~PARTIAL), 0)
+            skip = 1
+        if skip < len(lines):
+            self._put(lines, skip)
+
+    def _finishes(self, lines: Lines) -> bool:
+        """Whether a batch begins with the mere end of the line that was shown before its end was there."""
+        if not self._batches or lines.texts[0] or not lines.flags[0] & CONTINUED:
+            return False
+        begun = self._batches[-1][0]
+        return begun.stream == lines.stream and len(begun) == 1 and bool(begun.flags[0] & PARTIAL)
+
+    def _put(self, lines: Lines, skip: int) -> None:
+        weight = len(lines) - skip
         if lines._endings is not None or (lines._block is not None and b"\r" in lines._block):
-            weight -= lines.endings.count("\r")
+            weight -= lines.endings[skip:].count("\r")
         batches = self._batches
         if not weight and batches and not batches[-1][1]:
             self._size -= batches.pop()[0].size
-        batches.append((lines, weight))
+        batches.append((lines, weight, skip))
         self._total += weight
         self._size += lines.size
         while self._spare(*batches[0]):
             self._total -= batches[0][1]
             self._size -= batches.popleft()[0].size
 
-    def _spare(self, lines: Lines, weight: int) -> bool:
+    def _spare(self, lines: Lines, weight: int, skip: int) -> bool:  # noqa: ARG002
         many = self._size - lines.size >= _ENOUGH or len(self._batches) > _MOST
         return many and self._total - weight >= self._limit
 
@@ -106,8 +125,8 @@ class Tail:
 
     def _newest_first(self) -> Iterator[Line]:
         ending = ""
-        for batch, _ in reversed(self._batches):
-            for line in reversed(batch):
+        for batch, _, skip in reversed(self._batches):
+            for line in islice(reversed(batch), len(batch) - skip):
                 newer, ending = ending, line.ending
                 if not ending == newer == "\r":
                     yield line
@@ -115,17 +134,22 @@ class Tail:
 
 def _detach(line: Line) -> Line:
     lines, index = line._lines, line._index
+    return _alone(lines, index, line.ending, lines.flags[index])[0]
+
+
+def _alone(lines: Lines, index: int, ending: str, flags: int) -> Lines:
+    """A batch of one line, with other marks."""
     alone = Lines(
         lines.run,
         lines.stream,
-        line.number,
-        line.time_ns,
+        lines.numbers[index],
+        lines[index].time_ns,
         lines.late,
         lines._reader,
         None,
-        [line.text],
-        [line.ending],
-        [lines.flags[index]],
+        [lines.texts[index]],
+        [ending],
+        [flags],
     )
-    alone._levels = [line.level]
-    return Line(alone, 0, line.text)
+    alone._levels = [lines.levels[index]]
+    return alone

@@ -180,7 +180,7 @@ class _Stream:
     def _staged(self, lines: Lines) -> bool:
         """Whether a stage has to look at the lines of a batch."""
         progress, throttle, hold_back, group = self._options
-        if throttle is not None or hold_back or group:
+        if throttle is not None or hold_back or group or any(lines.flags):
             return True
         return progress is not True and ("\r" in lines.endings or any(lines.progress))
 

@@ -137,6 +137,8 @@ class Stages:
     def _thin(self, lines: Lines, heard: Container[int], now: float) -> Iterator[Line]:
         columns = zip(lines, lines.levels, lines.progress, lines.endings, strict=True)
         for line, level, progress, ending in columns:
+            if not line.text and (ending == "\r" or line.continued):
+                continue  # the return that an update begins with, the end of a line that was shown before
             if level not in heard and self._groupers is None:
                 continue
             if (progress is None and ending != "\r") or level >= WARNING:
