@@ -172,6 +172,21 @@ def test_secrets_are_masked_in_records_only(cli, tmp_path):
     assert "opensesame" not in (tmp_path / "r.jsonl").read_text()
 
 
+def test_progress_is_read_as_told(cli, records, tmp_path):
+    option = r"steps=^step (?P<completed>[0-9x]+) of (?P<total>[0-9]+)"
+    script = "echo step 3 of 10 >&2; echo 20% >&2; echo step x of 3 >&2; echo step 4 of 10 >&2"
+    done = cli("run", "--json", tmp_path / "run.jsonl", "--recognizer", option, "--", "sh", "-c", script)
+    assert done.returncode == 0
+    told = [record.get("progress") for record in records(tmp_path / "run.jsonl") if record["event"] == "line"]
+    assert told == [
+        {"completed": 3.0, "total": 10.0, "fraction": 0.3},
+        {"fraction": 0.2, "unit": "%"},
+        None,
+        None,
+    ]
+    assert "steps raised ValueError" in done.stderr  # and is left out
+
+
 def test_log_to_a_file(cli, tmp_path):
     done = cli("run", "--log", "run.log", "--", "sh", "-c", "echo 'warning: low' >&2; exit 3")
     assert done.stderr == "warning: low\n"

@@ -181,25 +181,39 @@ def test_a_misspelt_variable_is_remarked(cli):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--timeout", "soon"], "argument -t/--timeout: takes a time such as"),
+        (["--timeout", "soon"], "subwatch: -t/--timeout: takes a time such as"),
         (["--timout", "3"], "unknown option --timout: did you mean --timeout?"),
         (["--sink", "lokki"], "no sink named 'lokki' is installed: did you mean 'loki'?"),
         (["--sink", "jsonlines:pth=x"], "sink 'jsonlines' has no option 'pth': did you mean 'path'?"),
         (["--sink", "jsonlines:=x"], "takes NAME:key=value,key=value"),
         (["--sink", "callable"], "takes a Python function"),
-        (["--tag", "x"], "argument --tag: takes NAME=VALUE; 'x' is not that"),
+        (["--tag", "x"], "subwatch: --tag: takes NAME=VALUE; 'x' is not that"),
         (["--log", "/nonexistent/x.log"], "cannot log to /nonexistent/x.log: No such file or directory"),
         (["--log", "x.log", "--log-format", "%(nosuch)s"], "log_format: '%(nosuch)s' cannot be used"),
-        (["--log-level", "loud"], "argument --log-level: takes one of debug, info, warning, error, critical"),
+        (
+            ["--log-level", "loud"],
+            "subwatch: --log-level: takes one of debug, info, warning, error, critical",
+        ),
         (["--config", "nowhere.toml"], "nowhere.toml cannot be read: No such file or directory"),
         (["--sink", "loki,jsonlines"], "'loki...' is not that; blanks separate several sinks"),
         (
             ["--level", "loud"],
-            "argument --level: takes LEVEL=REGEX such as 'debug=^trace'; 'loud' is not that",
+            "subwatch: --level: takes LEVEL=REGEX such as 'debug=^trace'; 'loud' is not that",
         ),
         (
             ["--level", "loud=x"],
-            "argument --level: takes one of debug, info, warning, error, critical; 'loud' is not",
+            "subwatch: --level: takes one of debug, info, warning, error, critical; 'loud' is not",
+        ),
+        (
+            ["--recognizer", "nope"],
+            "takes NAME or NAME=REGEX; no installed distribution offers the recogniser 'nope'",
+        ),
+        (["--recognizer", "x=("], "--recognizer: takes a regular expression; '(' is none"),
+        (["--recognizer", "x=step"], "--recognizer: takes NAME=REGEX with a group (?P<completed>...)"),
+        (["--recognizer", "=(?P<percent>.)"], "--recognizer: takes NAME or NAME=REGEX"),
+        (
+            ["--recognizer", "x=(?P<percent>.)(?P<y>.)"],
+            "and no groups but completed, total, percent, unit, label",
         ),
         (
             ["--json", "/nonexistent/x"],

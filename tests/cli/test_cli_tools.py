@@ -58,19 +58,15 @@ def test_help_fits_and_is_complete(cli, arguments, columns):
 def test_help_names_every_option_of_the_library(cli):
     from subwatch._options import DEFAULTS
 
-    # what takes Python objects is for use in code
-    in_code = {
-        "on_line",
-        "on_error",
-        "levels",
-        "default_level",
-        "ceiling",
-        "recognizers",
-        "max_line",
-        "partial_delay",
-    }
+    in_code = {"on_line", "on_error"}  # a function is for use in code
     text = cli("run", "--help").stdout
-    renamed = {"sinks": "--sink", "tags": "--tag", "record_encoding": "--encoding"}
+    renamed = {
+        "sinks": "--sink",
+        "tags": "--tag",
+        "levels": "--level",
+        "recognizers": "--recognizer",
+        "record_encoding": "--encoding",
+    }
     missing = [
         name
         for name in DEFAULTS.keys() - in_code
@@ -82,8 +78,9 @@ def test_help_names_every_option_of_the_library(cli):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["rum"], "invalid choice: 'rum'"),
-        (["make", "-j2"], "; to run a program, write: subwatch run -- PROGRAM"),
+        (["rum"], "subwatch: there is no command 'rum': did you mean 'run'?\n"),
+        (["make", "-j2"], "there is no command 'make'; to run a program, write: subwatch run -- make\n"),
+        (["it's"], "there is no command \"it's\"; to run a program, write: subwatch run -- it's\n"),
         (["sinks", "--chek"], "unknown option --chek: did you mean --check?"),
         (["completion", "tcsh"], "invalid choice: 'tcsh'"),
         (["demo", "now"], "unknown argument now"),

@@ -36,7 +36,7 @@ def _kind(action: argparse.Action) -> str:
     """What its value is: ``file``, ``sink``, a list of words, or nothing that can be guessed."""
     metavar = str(action.metavar or "")
     return {"FILE": "file", "LEVEL": "debug info warning error critical"}.get(
-        metavar, "sink" if metavar.startswith("NAME[") else ""
+        metavar, "sink" if metavar.startswith("NAME[:") else ""
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import _values
+from . import _progress, _values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -241,6 +241,17 @@ OPTIONS = [
         group="meaning",
         metavar="LEVEL",
         watch_option="ceiling",
+    ),
+    Option(
+        "recognizers",
+        _progress.recognizers,
+        "read progress so, too: one that is installed, or with groups, such as 'steps=step (?P<completed>\\d+) of "
+        "(?P<total>\\d+)'; may be given several times",
+        group="meaning",
+        metavar="NAME[=REGEX]",
+        flag="--recognizer",
+        each=_progress.recognizer,
+        watch_option="recognizers",
     ),
     Option(
         "tail",

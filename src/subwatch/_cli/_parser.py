@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 
 from ..errors import ConfigError
 from ._options import GROUPS, OPTIONS
@@ -85,9 +86,9 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         from ..sinks._plain import plain
 
-        message = plain(message.replace("argument command: ", ""))
-        if message.startswith("argument COMMAND: "):  # the first word is none of our own commands
-            message += "; to run a program, write: subwatch run -- PROGRAM"
+        message = plain(message.removeprefix("argument ").removeprefix("command: "))
+        if wrong := re.match(r"COMMAND: invalid choice: (['\"])(.*?)\1 \(choose from", message):
+            message = _no_command(wrong[2])
         self.exit(self.status, f"subwatch: {message}\nsubwatch: see '{self.prog} --help'\n")
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
@@ -102,6 +103,11 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=28, width=max(60, min(_columns(), 100)))
+
+    def _format_action(self, action: argparse.Action) -> str:
+        if isinstance(action, argparse._SubParsersAction):  # what counts is what stands below it
+            return "".join(map(self._format_action, action._get_subactions()))
+        return super()._format_action(action)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings:
@@ -128,11 +134,13 @@ def _columns() -> int:
 def build() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     common: dict[str, Any] = {"formatter_class": _Formatter, "allow_abbrev": False}
-    parser = _Parser(prog="subwatch", description=_ABOUT, epilog=_START, **common)
-    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    parser = _Parser(prog="subwatch", description=_ABOUT, epilog=_START, add_help=False, **common)
     commands = parser.add_subparsers(
         dest="subcommand", metavar="COMMAND", title="commands", parser_class=_Parser
     )
+    options = parser.add_argument_group("options")
+    options.add_argument("-h", "--help", action="help", help="show this help and exit")
+    options.add_argument("--version", action="store_true", help="show the version and exit")
 
     run = commands.add_parser(
         "run",
@@ -230,6 +238,15 @@ def _typed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return convert
+
+
+def _no_command(word: str) -> str:
+    """What is to be said to whoever forgets ``run``, or slips."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, ["run", "sinks", "demo", "completion"], 1)
+    cure = f": did you mean {close[0]!r}?" if close else f"; to run a program, write: subwatch run -- {word}"
+    return f"there is no command {word!r}{cure}"
 
 
 def refuse(parser: argparse.ArgumentParser, word: str) -> NoReturn:
