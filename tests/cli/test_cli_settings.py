@@ -123,6 +123,9 @@ def test_options_of_sinks_come_from_all_three(cli, write, records, tmp_path):
         ("timeout = \n", " is no valid TOML: Invalid value (at line 1, column 11)"),
         ("\n[tool.subwatch]\ntimeout = 3\n", ", line 2: unknown key 'tool'"),
         ('sinks = ["jsonlines"]\n\n[sink.jsonlines]\npth = "x"\n', ", line 3: sink 'jsonlines' has no option 'pth': did you mean 'path'?"),
+        ('sinks = ["logging"]\n[sink.logging]\ngroup = "x"\n', ", line 2: option 'group' of sink 'logging' takes true or false"),
+        ('sinks = ["logging"]\n[sink.logging]\nthrottle = "9"\n', ", line 2: option 'throttle' of sink 'logging' takes a whole number"),
+        ('sinks = ["logging"]\n[sink.logging]\nprogress = []\n', ", line 2: option 'progress' of sink 'logging' takes a number or true or false"),
         ('# so\nsinks = ["lokki"]\n', ", line 2: no sink named 'lokki' is installed"),
         ('sinks = ["jsonlines"]\n', ", line 1: JsonLinesSink takes a path or a file"),
     ],
@@ -161,12 +164,38 @@ def test_errors_in_pyproject_name_the_right_line(cli, write, tmp_path):
             {"SUBWATCH_PTY": "maybe"},
             "subwatch: variable SUBWATCH_PTY takes true, false or 'auto'; 'maybe' is not that",
         ),
+        (
+            {"SUBWATCH_SINKS": "lokki"},
+            "subwatch: variable SUBWATCH_SINKS: no sink named 'lokki' is installed",
+        ),
+        (
+            {"SUBWATCH_SINKS": "logging", "SUBWATCH_SINK_LOGGING_THROTTLE": "few"},
+            "subwatch: variables SUBWATCH_SINK_LOGGING_...: option 'throttle' of sink 'logging' takes a whole number",
+        ),
     ],
 )
 def test_errors_in_variables_name_them(cli, env, message):
     done = cli("run", "--", "true", env=env)
     assert done.returncode == 125
     assert done.stderr.startswith(message)
+
+
+def test_options_for_a_misspelt_sink_are_remarked(cli, write, tmp_path):
+    write('sinks = ["logging"]\n\n[sink.loging]\ngroup = true\n[sink.loki]\nurl = "x"\n')
+    done = cli("run", "--", "true", env={"SUBWATCH_SINK_LOGGIN_GROUP": "1"})
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[:2] == [
+        f"subwatch: {tmp_path / 'subwatch.toml'}, line 3: options for 'loging' are not used: did you mean 'logging'?",
+        "subwatch: variables SUBWATCH_SINK_LOGGIN_...: options for 'loggin' are not used: did you mean 'logging'?",
+    ]
+
+
+@pytest.mark.parametrize("word", ["no", "false", "0", "off"])
+def test_truth_values_of_sinks_are_words_as_everywhere(cli, word):
+    done = cli(
+        "run", "--sink", f"logging:structured={word}", "--", "sh", "-c", """echo '{"msg": "a", "x": 1}' >&2"""
+    )
+    assert done.stderr.splitlines()[0].endswith('sh: {"msg": "a", "x": 1}')
 
 
 def test_a_misspelt_variable_is_remarked(cli):

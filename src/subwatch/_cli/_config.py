@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
-__all__ = ["Source", "combine", "find", "from_environment", "from_file"]
+__all__ = ["Source", "close", "combine", "find", "from_environment", "from_file"]
 
 _SINK = "SUBWATCH_SINK_"
 _OTHERS = {"SUBWATCH_CONFIG"}
@@ -186,6 +186,7 @@ def from_environment(environ: Mapping[str, str]) -> Source:
         ConfigError: One has a wrong value.
     """
     source = Source()
+    source.place = _variable
     known = {option.variable: option for option in OPTIONS}
     for name, value in sorted(environ.items()):
         if not name.startswith("SUBWATCH_") or not value:
@@ -198,17 +199,23 @@ def from_environment(environ: Mapping[str, str]) -> Source:
         elif name.startswith(_SINK) and "_" in name[len(_SINK) :]:
             sink, _, key = name[len(_SINK) :].lower().partition("_")
             put(source.sinks.setdefault(sink, {}), key, Word(value))
-        elif name not in _OTHERS and (close := _close(name, known, 0.85)):
-            source.remarks.append(f"variable {name} means nothing to subwatch: did you mean {close}?")
+        elif name not in _OTHERS and (near := close(name, known, 0.85)):
+            source.remarks.append(f"variable {name} means nothing to subwatch: did you mean {near}?")
     return source
 
 
+def _variable(key: str) -> str:
+    name = "SUBWATCH_" + key.upper().replace(".", "_")
+    return f"variables {name}_..." if key.startswith("sink.") else f"variable {name}"
+
+
 def _nearest(key: str, keys: list[str]) -> str:
-    close = _close(key.replace("-", "_"), keys)
-    return f"did you mean {close!r}?" if close else f"keys are {', '.join(sorted(keys))}"
+    near = close(key.replace("-", "_"), keys)
+    return f"did you mean {near!r}?" if near else f"keys are {', '.join(sorted(keys))}"
 
 
-def _close(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+def close(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Which of the known words is much like this one, if any."""
     from difflib import get_close_matches
 
     return next(iter(get_close_matches(word, known, 1, cutoff)), None)

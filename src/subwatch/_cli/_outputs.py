@@ -44,6 +44,8 @@ class Outputs:
         if settings["hold_back"] is not None:
             for spec in logs:
                 spec.options["hold_back"] = settings["hold_back"]
+        for remark in settings.unused(wanted):
+            say(remark)
         self.sinks: list[Sink] = [settings.build(spec) for spec in wanted]
         self.display = any(getattr(sink, "terminal", False) for sink in self.sinks)
         self.raw = not (logs and log in (None, "-"))

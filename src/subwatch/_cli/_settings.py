@@ -59,6 +59,16 @@ class Settings:
         """Whether a file or a variable has options for a sink."""
         return any(name in source.sinks for source in self._sources)
 
+    def unused(self, specs: list[Spec]) -> list[str]:
+        """What was set for sinks that are not there, where one that is there is called nearly so."""
+        named = {spec.name for spec in specs}
+        return [
+            f"{source.place(f'sink.{name}')}: options for {name!r} are not used: did you mean {close!r}?"
+            for source in self._sources
+            for name in source.sinks
+            if name not in named and (close := _config.close(name, named, 0.75))
+        ]
+
     def build(self, spec: Spec) -> Sink:
         """Make a sink, with all options that were set for it.
 
@@ -90,6 +100,9 @@ class Settings:
         combined = _config.combine(spec, iter(self._sources))
         annotations = _annotations(spec.name) if combined.options else {}
         options = _values.resolve(combined.options, lambda key: annotations.get(key, ""))
+        for key, value in options.items():
+            if takes := _misfit(value, annotations.get(key, "")):  # what it is may be a secret
+                raise ConfigError(f"option {key!r} of sink {spec.name!r} takes {takes}")
         return _plugins.sink(spec.name, **options)
 
 
@@ -102,6 +115,24 @@ def _annotations(name: str) -> dict[str, str]:
     except (TypeError, ValueError):
         return {}
     return {key: str(parameter.annotation) for key, parameter in parameters.items()}
+
+
+_KINDS: dict[str, tuple[Any, str]] = {
+    "str": (str, "a text"),
+    "int": (int, "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": (bool, "true or false"),
+}
+
+
+def _misfit(value: Any, annotation: str) -> str:
+    """What an argument takes, where it is plain that this value is not that; otherwise nothing."""
+    words = annotation.split(" | ")
+    kinds = [_KINDS[word] for word in words if word in _KINDS]
+    if len(kinds) + words.count("None") < len(words):
+        return ""
+    fits = "bool" in words if isinstance(value, bool) else any(isinstance(value, kind) for kind, _ in kinds)
+    return "" if fits else " or ".join(takes for _, takes in kinds)
 
 
 def gather(

@@ -278,6 +278,8 @@ def literal(word: str, annotation: str = "") -> Any:
     takes = set(re.findall(r"\w+", bare))
     if "str" in takes and not takes & {"int", "float", "bool"} and word[:1] not in {'"', "'"}:
         return str(word)
+    if takes == {"bool"} and word.lower() in _WORDS:
+        return _WORDS[word.lower()]
     import tomllib
 
     try:
