@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -133,24 +135,47 @@ def test_prose_has_no_level(text: str) -> None:
     assert level(text) in (NONE, INFO) if "level=" in text else level(text) == NONE
 
 
-@pytest.mark.parametrize(
-    ("program", "expected", "text"),
-    [
-        ("apt-get", ERROR, "E: Unable to locate package foo"),
-        ("apt-get", WARNING, "W: Target Packages is configured multiple times"),
-        ("npm", ERROR, "npm ERR! code E404"),
-        ("npm", WARNING, "npm WARN deprecated"),
-        ("curl", ERROR, "curl: (6) Could not resolve host: nowhere"),
-        ("rsync", ERROR, "rsync error: some files/attrs were not transferred (code 23) at main.c(1338)"),
-        ("rsync", ERROR, 'rsync: [sender] link_stat "/x" failed: No such file or directory (2)'),
-        ("make", ERROR, "make[1]: *** [Makefile:2: all] Error 1"),
-        ("tar", ERROR, "tar: x: Cannot stat: No such file or directory"),
-        ("ssh", DEBUG, "debug1: Connecting to host"),
-        ("ssh", ERROR, "me@host: Permission denied (publickey)."),
-        ("terraform", ERROR, "│ Error: Invalid reference"),
-        ("cat", NONE, "E: x"),
-    ],
-)
+FAMILIAR = [
+    ("apt-get", ERROR, "E: Unable to locate package foo"),
+    ("apt-get", WARNING, "W: Target Packages is configured multiple times"),
+    ("apt-get", INFO, "N: Unable to locate package foo"),
+    ("npm", ERROR, "npm ERR! code E404"),
+    ("npm", ERROR, "npm error code E404"),
+    ("npm", WARNING, "npm WARN deprecated"),
+    ("npm", WARNING, "npm warn deprecated"),
+    ("npm", DEBUG, "npm http fetch GET 200 https://registry.npmjs.org/x 12ms"),
+    ("curl", ERROR, "curl: (6) Could not resolve host: nowhere"),
+    ("curl", DEBUG, "* Connected to localhost (127.0.0.1) port 80 (#0)"),
+    ("wget", ERROR, "wget: unable to resolve host address 'nowhere'"),
+    ("rsync", ERROR, "rsync error: some files/attrs were not transferred (code 23) at main.c(1338)"),
+    ("rsync", ERROR, 'rsync: [sender] link_stat "/x" failed: No such file or directory (2)'),
+    ("rsync", WARNING, "rsync warning: some files vanished before they could be transferred (code 24)"),
+    ("rsync", WARNING, 'file has vanished: "/x/y"'),
+    ("make", ERROR, "make[1]: *** [Makefile:2: all] Error 1"),
+    ("ninja", ERROR, "FAILED: x.o"),
+    ("tar", ERROR, "tar: x: Cannot stat: No such file or directory"),
+    ("tar", WARNING, "tar: x: file changed as we read it"),
+    ("terraform", ERROR, "\u2502 Error: Invalid reference"),
+    ("tofu", WARNING, "\u2502 Warning: Deprecated attribute"),
+    ("cmake", ERROR, "CMake Error at CMakeLists.txt:3 (find_package):"),
+    ("cmake", WARNING, "CMake Warning (dev) at CMakeLists.txt:1:"),
+    ("cmake", WARNING, "CMake Deprecation Warning at CMakeLists.txt:1 (cmake_minimum_required):"),
+    ("cargo", ERROR, "error[E0425]: cannot find value `x` in this scope"),
+    ("node", WARNING, "(node:12) [DEP0005] DeprecationWarning: Buffer() is deprecated"),
+    ("node", WARNING, "(node:12) Warning: Accessing non-existent property"),
+    ("mysqldump", ERROR, "mysqldump: Got error: 1045: Access denied for user 'x'@'localhost'"),
+    ("mysql", WARNING, "mysql: [Warning] Using a password on the command line interface can be insecure."),
+    ("nginx", ERROR, "nginx: [emerg] bind() to 0.0.0.0:80 failed (98: Address already in use)"),
+    ("nginx", WARNING, "nginx: [warn] conflicting server name"),
+    ("ffmpeg", ERROR, "input.mp4: Invalid data found when processing input"),
+    ("ffmpeg", ERROR, "Conversion failed!"),
+    ("ssh", DEBUG, "debug1: Connecting to host"),
+    ("ssh", ERROR, "ssh: connect to host nowhere port 22: Connection refused"),
+    ("ssh", ERROR, "me@host: Permission denied (publickey)."),
+]
+
+
+@pytest.mark.parametrize(("program", "expected", "text"), [*FAMILIAR, ("cat", NONE, "E: x")])
 def test_families(program: str, expected: int, text: str) -> None:
     assert expected == level(text, program)
 
@@ -169,6 +194,25 @@ def test_no_spelling_is_too_odd(text: str) -> None:
 
 def test_families_are_named_once() -> None:
     assert len({family.name for family in FAMILIES}) == len(FAMILIES)
+
+
+def test_every_beginning_of_every_family_is_proved() -> None:
+    proved = {
+        (family.name, match.lastindex)
+        for program, _, text in FAMILIAR
+        for family in rules_for(program)
+        if (match := re.match(family._pattern, "\n" + text))
+    }
+
+    assert proved == {(family.name, 1 + n) for family in FAMILIES for n in range(len(family._levels))}
+
+
+def test_what_ffmpeg_says_of_a_file_that_is_not_there(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["ffmpeg", "-hide_banner", "-nostdin", "-i", str(tmp_path / "nothing.mp4"), "-f", "null", "-"],
+        stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    assert ERROR in [level(line, "ffmpeg") for line in done.stderr.splitlines()]
 
 
 def test_the_ceiling_and_the_default() -> None:

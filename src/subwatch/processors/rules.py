@@ -122,7 +122,7 @@ FAMILIES = (
         "rsync",
         ("rsync*",),
         ("rsync error: ", ERROR),
-        ("rsync warning: ", WARNING),
+        ("rsync warning: |file has vanished: ", WARNING),
         (r"rsync: (?:\[\w+\] )?[^\n]{0,255}failed", ERROR),
     ),
     Family(
@@ -136,6 +136,35 @@ FAMILIES = (
     ),
     Family(
         "terraform", ("terraform", "tofu"), ("[│╷ ]{0,3}Error: ", ERROR), ("[│╷ ]{0,3}Warning: ", WARNING)
+    ),
+    Family(
+        "cmake",
+        ("cmake", "ctest", "cpack"),
+        ("CMake Error", ERROR),
+        (r"CMake (?:Deprecation )?Warning", WARNING),
+    ),
+    Family("cargo", ("cargo", "rustc"), (r"error\[E[0-9]{4}\]: ", ERROR)),
+    Family("node", ("node*",), (r"\(node:[0-9]+\) (?:\[\w{1,64}\] )?\w{0,64}Warning: ", WARNING)),
+    Family(
+        "mysql",
+        ("mysql*", "mariadb*"),
+        (r"(?:mysql|mariadb)[\w-]{0,64}: (?:\[ERROR\] |Got error|Error: |Couldn't )", ERROR),
+        (r"(?:mysql|mariadb)[\w-]{0,64}: \[Warning\] ", WARNING),
+    ),
+    Family(
+        "nginx",
+        ("nginx*",),
+        (r"nginx: \[(?:emerg|alert|crit|error)\] ", ERROR),
+        (r"nginx: \[warn\] ", WARNING),
+    ),
+    Family(
+        "ffmpeg",
+        ("ffmpeg*", "ffprobe*"),
+        (r"(?:\[[^\]\n]{1,64}\] )?(?:Error |Conversion failed|Unknown encoder|Unrecognized option)", ERROR),
+        (
+            r"[^\n]{1,255}: (?:No such file or directory|Invalid data found|Permission denied|Invalid argument)",
+            ERROR,
+        ),
     ),
     Family(
         "ssh",
