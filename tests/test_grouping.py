@@ -113,6 +113,22 @@ def test_postgresql() -> None:
     ]
 
 
+def test_psql_shows_the_place() -> None:
+    """What psql 15 says of a query that is wrong."""
+    first = [
+        'psql:x.sql:1: ERROR:  column "xmi" does not exist',
+        "LINE 1: select xmi from pg_class",
+        "               ^",
+        'HINT:  Perhaps you meant to reference the column "pg_class.xmin".',
+    ]
+    second = [
+        'psql:x.sql:2: ERROR:  syntax error at or near ";"',
+        "LINE 1: select 1 +;",
+        "                  ^",
+    ]
+    assert groups("\n".join([*first, *second, "done"])) == ["|".join(first), "|".join(second), "done"]
+
+
 @pytest.mark.parametrize(
     "text", ["", "a\nb\n c\n\td", "DETAIL: x\nHINT", "at x\nCaused by fire", "x\n\n\ny", "Traceback\n  a"]
 )

@@ -84,6 +84,7 @@ ANCHORED = {
     *(
         "grouping._GO",
         "grouping._GO_MORE",
+        "grouping._POSTGRES_MORE",
         "structured._PAIR",
         "_words._AT_START",
         "_words._PROGRAM",

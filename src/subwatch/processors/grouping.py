@@ -25,6 +25,8 @@ _POSTGRES = re.compile(
     r"(?<!\S)(?:(?P<more>DETAIL|HINT|CONTEXT|STATEMENT|QUERY|LOCATION|BACKTRACE)"
     r"|DEBUG[1-5]?|LOG|INFO|NOTICE|WARNING|ERROR|FATAL|PANIC):  "
 )
+# More of what the server said; psql shows the place in the query, and marks it.
+_POSTGRES_MORE = re.compile(r"\t|LINE [0-9]+: |\s+\^$")
 _TRACEBACK = re.compile(r"\s*(?P<group>\+ Exception Group )?Traceback \(most recent call last\):")
 _CHAINED = re.compile(r"(?:During handling of the above exception|The above exception was the direct cause)")
 _GO = re.compile(r"panic: |fatal error: ")
@@ -113,7 +115,7 @@ class Grouping:
         if _GO.match(text):
             self._inside = "go"
             return False
-        if inside == "postgres" and text[:1] == "\t":
+        if inside == "postgres" and _POSTGRES_MORE.match(text):
             self._inside = inside
             return True
         if self._lines and _ALWAYS.match(text):
