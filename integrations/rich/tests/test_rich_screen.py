@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from collections import deque
 
 import pytest
 from rich.cells import cell_len
 
+from subwatch.records import Progress
 from subwatch_rich import RichSink
+from subwatch_rich._row import Row
 
 BAR = "━━━━"
 
@@ -42,6 +45,16 @@ def test_a_life(display):
     )
     assert not screen.screen.cursor.hidden
     assert (screen.screen.cursor.x, screen.screen.cursor.y) == (0, 4)
+
+
+def test_what_is_complete_has_no_time_left():
+    """A server that has restored its data goes on running."""
+    row = Row("backup", "")
+    for fraction in (0.2, 0.6, 1.0):
+        row._advance(Progress(fraction=fraction))
+        row._samples = deque((now - 3, part) for now, part in row._samples)
+        left = row.remaining(time.monotonic())
+        assert (left is None) == (fraction in (0.2, 1.0))
 
 
 def test_failure_shows_the_tail_in_a_panel(display):

@@ -110,7 +110,7 @@ class Row:
     def remaining(self, now: float) -> float | None:
         """Estimate how many seconds are left, or None."""
         samples, fraction = self._samples, self.fraction
-        if fraction is None or not samples:
+        if fraction is None or fraction >= 1 or not samples:
             return None
         begin, first = samples[0]
         if now - begin < 1 or fraction <= first:
