@@ -15,6 +15,7 @@ from ._monitor import Monitor
 from ._session import Session
 from ._tap import forwarded
 from .processors import Pipeline, Redactor
+from .processors._wrappers import speaker
 from .processors.redact import sensitive_values
 from .records import Caller, Run
 
@@ -89,7 +90,7 @@ def _session(
         rules=(levels,) if callable(levels) else levels,
         default=options["default_level"],
         ceiling=options["ceiling"],
-        program=run.program,
+        program=speaker(run.program, run.argv),
         recognizers=_recognizers(options["recognizers"]),
     )
     delay_ns = int(options["partial_delay"] * 1e9)
