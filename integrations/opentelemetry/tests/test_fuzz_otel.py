@@ -12,7 +12,7 @@ from opentelemetry import baggage, context, trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
 from subwatch_opentelemetry import continue_trace
-from subwatch_opentelemetry._propagation import child_environment
+from subwatch_opentelemetry._propagation import child_environment, traceparent
 
 # OpenTelemetry says on its loggers what it thinks of such values: that is not looked at here, nor shown.
 for _name in ("opentelemetry.trace.span", "opentelemetry.baggage", "opentelemetry.baggage.propagation"):
@@ -68,7 +68,7 @@ def test_no_environment_breaks_a_child(environ):
         assert found.is_valid or found.trace_id == 0
         if environ.get("TRACEPARENT") == VALID:
             assert f"{found.trace_id:032x}" == VALID[3:35]
-        checked(child_environment(trace.get_current_span(), context.get_current(), True))
+        checked(child_environment(trace.get_current_span(), VALID, context.get_current(), True))
     finally:
         context.detach(token)
 
@@ -99,7 +99,7 @@ def test_the_trace_arrives_whatever_the_baggage(trace_id, span_id, states, bags,
     here = trace.set_span_in_context(span, context.Context())
     for name, text in bags.items():
         here = baggage.set_baggage(name, text, here)
-    variables = checked(child_environment(span, here, with_baggage))
+    variables = checked(child_environment(span, traceparent(span.get_span_context()), here, with_baggage))
     if not with_baggage:
         assert variables["BAGGAGE"] is None
     token = continue_trace({name: value for name, value in variables.items() if value is not None})

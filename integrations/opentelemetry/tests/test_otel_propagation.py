@@ -14,7 +14,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, Trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from subwatch_opentelemetry import OpenTelemetrySink, continue_trace
-from subwatch_opentelemetry._propagation import _EnvironmentGetter, _variable, child_environment
+from subwatch_opentelemetry._propagation import _EnvironmentGetter, _variable, child_environment, traceparent
 
 TRACE, SPAN = 0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331
 PARENT = f"00-{TRACE:032x}-{SPAN:016x}-01"
@@ -88,10 +88,11 @@ def test_the_shortcut_says_what_the_propagator_says(flags, state, bags, with_bag
     within = context.Context()
     for name, text in bags.items():
         within = baggage.set_baggage(name, text, within)
-    short = child_environment(NonRecordingSpan(place), within, with_baggage)
+    given = NonRecordingSpan(place), traceparent(place), within, with_baggage
+    short = child_environment(*given)
     propagate.set_global_textmap(Own([TraceContextTextMapPropagator(), W3CBaggagePropagator()]))
 
-    assert short == child_environment(NonRecordingSpan(place), within, with_baggage)
+    assert short == child_environment(*given)
 
 
 def test_nothing_when_not_wanted(memory, Child):

@@ -112,13 +112,11 @@ def process_attributes(run: Run, limit: int | None, pid: int | None, command_arg
     Returns:
         Attributes of the span.
     """
-    attributes: dict[str, Any] = {RUN_ID: run.id[:limit]}
-    if pid is not None:
-        attributes[PROCESS_PID] = pid
     caller = run.caller
     where = (None, 0, "") if caller is None else (caller.file, caller.line, caller.function)
-    attributes.update(_command(limit, run.program, run.argv, run.cwd, command_args, *where))
-    return attributes
+    command = _command(limit, run.program, run.argv, run.cwd, command_args, *where)
+    ids = {RUN_ID: run.id[:limit]} if pid is None else {RUN_ID: run.id[:limit], PROCESS_PID: pid}
+    return {**ids, **command}
 
 
 @lru_cache(64)  # the same place in the code mostly starts the same program

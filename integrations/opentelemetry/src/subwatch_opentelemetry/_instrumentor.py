@@ -83,7 +83,7 @@ class SubwatchInstrumentor(BaseInstrumentor):
         observer = self.__dict__.pop("_observer", None)
         if observer is None:
             return
-        observer.active = False  # for the case that somebody has wrapped a hook meanwhile
+        observer.stop()  # for the case that somebody has wrapped a hook meanwhile
         if _popen._execute_child is self._hook:
             _popen._execute_child = self._hook.__wrapped__
         del _popen.returncode

@@ -12,7 +12,7 @@ from opentelemetry.context import get_current
 from subwatch import Caller, Watch
 
 from ._sink import OpenTelemetrySink, suppressed
-from ._stream import spawning
+from ._stream import observers, spawning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,18 +32,19 @@ if hasattr(os, "register_at_fork"):
 
 
 class Observer:
-    """Traces the children of others, as long as it is active.
+    """Traces the children of others, until it is stopped.
 
     Args:
         options: Those of `OpenTelemetrySink`.
-
-    Attributes:
-        active: Whether it does.
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self.active = True
         self._watch = Watch(sinks=[_Sink(**options)])
+        observers.add(self)
+
+    def stop(self) -> None:
+        """Trace no more of them."""
+        observers.discard(self)
 
     def child(self, given: Mapping[str, Any]) -> Child | None:
         """Open a span for a child that is about to be started.
@@ -55,7 +56,7 @@ class Observer:
             What is to be told of it; None when it is not to be traced.
         """
         ours = spawning.get()
-        if not self.active or (ours is not None and ours.spawning) or suppressed(get_current()):
+        if self not in observers or (ours is not None and ours.spawning) or suppressed(get_current()):
             return None
         try:
             observation, error = self._watch.observe(**given), None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from contextvars import Token
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import Span
+    from opentelemetry.trace import Span, SpanContext
 
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 
@@ -66,11 +66,17 @@ _SETTER = _EnvironmentSetter()
 _GETTER = _EnvironmentGetter()
 
 
-def child_environment(span: Span, within: Context, with_baggage: bool) -> dict[str, str | None]:
+def traceparent(place: SpanContext) -> str:
+    """Return a span's ids and flags as the W3C header has them."""
+    return "00-%032x-%016x-%02x" % (place.trace_id, place.span_id, place.trace_flags)  # noqa: UP031 - the fastest
+
+
+def child_environment(span: Span, parent: str, within: Context, with_baggage: bool) -> dict[str, str | None]:
     """Return the variables that make a child continue the trace.
 
     Args:
         span: The span that is to be the child's parent.
+        parent: Its `traceparent`.
         within: Context in which it was started.
         with_baggage: Whether the child may see the baggage.
 
@@ -86,7 +92,6 @@ def child_environment(span: Span, within: Context, with_baggage: bool) -> dict[s
         and not place.trace_state
         and not (with_baggage and within and baggage.get_all(within))
     ):  # what the propagator would say, in a fifth of its time
-        parent = f"00-{place.trace_id:032x}-{place.span_id:016x}-{place.trace_flags:02x}"
         return {"TRACEPARENT": parent, "TRACESTATE": None, "BAGGAGE": None}
     within = trace.set_span_in_context(span, within)
     variables: dict[str, str | None] = dict.fromkeys(_variables(propagator))

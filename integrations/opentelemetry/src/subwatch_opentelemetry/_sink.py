@@ -15,9 +15,9 @@ from subwatch.errors import ConfigError
 
 from . import _attributes as names
 from ._logs import enabled
-from ._propagation import child_environment, continue_trace
+from ._propagation import child_environment, continue_trace, traceparent
 from ._rate import RateLimit
-from ._stream import NOTHING, ROOM_LATER, Plan, SpanStream, Stream, spawning
+from ._stream import NOTHING, ROOM_LATER, Plan, SpanStream, Stream, observers, spawning
 from ._telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -158,30 +158,33 @@ class OpenTelemetrySink:
         start_ns = time.time_ns()
         if telemetry.traces:
             span = self._start_span(run, within, start_ns)
-            if not span.is_recording():  # nobody asks below whether there is a log for one that is
+            recording = span.is_recording()
+            if not recording:  # nobody asks below whether there is a log for one that is
                 within = trace.set_span_in_context(span, within)
         else:
             # without an SDK the child is told of the span that we were told of
             span = NonRecordingSpan(trace.get_current_span(within).get_span_context())
+            recording = False
         env: Mapping[str, str | None] = {}
         place = span.get_span_context()
         if place.is_valid:
-            run.fields["trace_id"] = f"{place.trace_id:032x}"
-            run.fields["span_id"] = f"{place.span_id:016x}"
+            parent = traceparent(place)
+            run.fields["trace_id"], run.fields["span_id"] = parent[3:35], parent[36:52]
             if self._propagate:
-                env = child_environment(span, within, self._baggage)
+                env = child_environment(span, parent, within, self._baggage)
         stream: Stream
         if (
-            span.is_recording()
+            recording
             or telemetry.metrics is not None
             or (plan.lines == "logs" and enabled(telemetry.logger, within))
         ):
-            stream = SpanStream(plan, run, span, within, env, start_ns)
+            stream = SpanStream(plan, run, span, recording, within, env, start_ns)
         elif env:
             stream = Stream(env)
         else:
             return NOTHING
-        spawning.set(stream)
+        if observers:
+            spawning.set(stream)
         return stream
 
     def _start_span(self, run: Run, parent: Context, start_ns: int) -> Span:

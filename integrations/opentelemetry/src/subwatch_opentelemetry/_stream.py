@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from ._rate import RateLimit
     from ._telemetry import Telemetry
 
-#: The stream whose child is about to be spawned here, while the instrumentor is at work: it must not trace that
-#: child a second time.
+#: Those who trace the children of others now. They must not trace ours a second time.
+observers: set[object] = set()
+#: The stream whose child is about to be spawned here, while there are such.
 spawning: ContextVar[Stream | None] = ContextVar("subwatch_opentelemetry_spawning", default=None)
 
 #: So many attributes a span gets at most for what was started, and for how it ended.
@@ -97,6 +98,7 @@ class SpanStream(Stream):
         plan: What to do.
         run: The run.
         span: Its span, started.
+        recording: Whether it takes attributes.
         within: Context in which it was started.
         env: Variables for the child.
         start_ns: When the span starts.
@@ -107,16 +109,18 @@ class SpanStream(Stream):
         plan: Plan,
         run: Run,
         span: Span,
+        recording: bool,
         within: Context,
         env: Mapping[str, str | None],
         start_ns: int,
     ) -> None:
-        super().__init__(env)
+        self.env = env
+        self.spawning = True
         self._plan = plan
         self._telemetry = plan.telemetry
         self._run = run
         self._span = span
-        self._recording = span.is_recording()
+        self._recording = recording
         self._outside = within
         self._start_ns = start_ns
         self._pid: int | None = None
