@@ -90,10 +90,12 @@ class Monitor:
             return None
         ours_as_bytes, ours = _os.environment()
         env: dict[Any, Any] = dict(ours_as_bytes if given is None else given)
+        names = [] if given is None else [name for name in env if isinstance(name, bytes)]
+        as_bytes = {os.fsdecode(name): name for name in names}
         for name, value in self._env.items():
-            if given is not None and name in given and given[name] != ours.get(name):
+            key = os.fsencode(name) if given is None else as_bytes.get(name, name)
+            if given is not None and key in env and os.fsdecode(env[key]) != ours.get(name):
                 continue  # set by the caller, and not only copied along with all of os.environ
-            key = os.fsencode(name) if given is None else name
             if value is None:
                 env.pop(key, None)
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -164,6 +165,23 @@ def test_stale_variables_are_removed_and_the_callers_win(memory, monkeypatch, py
     own = {"TRACEPARENT": "mine", "TRACESTATE": "mine"}
     done = subwatch.run(python(show), sinks=[memory.sink()], env=own, capture_output=True, text=True)
     assert done.stdout == "mine mine None\n"
+
+
+@pytest.mark.parametrize(
+    ("ours", "own"),
+    [(os.environ, {"TRACEPARENT": "mine"}), (os.environb, {b"TRACEPARENT": b"mine"})],
+    ids=["text", "bytes"],
+)
+def test_a_copy_of_our_environment_is_not_what_the_caller_has_set(memory, monkeypatch, ours, own):
+    monkeypatch.setenv("TRACEPARENT", "stale")
+    monkeypatch.setenv("TRACESTATE", "stale=1")
+
+    def told(env):
+        done = subwatch.run(["env"], sinks=[memory.sink()], env=env, capture_output=True, text=True)
+        return [line for line in done.stdout.splitlines() if line.startswith("TRACE")]
+
+    assert told(dict(ours)) == [f"TRACEPARENT={memory.traceparent(memory.span)}"]
+    assert told({**ours, **own}) == ["TRACEPARENT=mine"]
 
 
 def crossed(memory):
