@@ -161,7 +161,8 @@ class SpanStream(Stream):
         """End the span if no exit record has."""
         if self._log is not None:
             self._log.finish()
-        self._end(None, {})
+        if not self._ended:
+            self._end(None, {})
 
     def _logged(self) -> LineLog:
         if self._log is None:
@@ -185,8 +186,8 @@ class SpanStream(Stream):
             self._telemetry.metrics.started(self._run)
 
     def _exited(self, exit: Exit) -> None:
-        failed = exit.failed
         attributes = names.exit_attributes(exit, self._telemetry.limits.length)
+        failed = names.ERROR_TYPE in attributes
         if self._log is not None:
             self._log.finish()
         # The span says it all; the log says it too where somebody is to be alarmed, or no span tells it.
@@ -231,9 +232,10 @@ class SpanStream(Stream):
             limits = self._telemetry.limits
             pid = self._pid if exit is None else exit.pid
             started = names.process_attributes(self._run, limits.length, pid, self._plan.command_args)
-            started = limits.fit(started, _ROOM_FOR_EXIT)
-            started.update(attributes)
-            self._span.set_attributes(limits.fit(started))
+            everything = {**started, **attributes}
+            if limits.attributes is not None and len(everything) > limits.attributes:
+                everything = limits.fit({**limits.fit(started, _ROOM_FOR_EXIT), **attributes})
+            self._span.set_attributes(everything)
         # Not before its start, even when the clock was set back meanwhile.
         self._span.end(None if exit is None else max(exit.time_ns, self._start_ns))
         if self._pid is not None and self._telemetry.metrics is not None:
