@@ -110,6 +110,21 @@ def test_own_failed_start_does_not_hide_the_next_child(instrumented):
     assert [span.name for span in instrumented.spans][-1] == "true"
 
 
+def test_instrumented_twice_is_traced_once(instrumented, caplog):
+    caplog.warnings_expected = True  # of BaseInstrumentor
+    SubwatchInstrumentor().instrument(**instrumented.providers)
+    subprocess.run(["true"], check=True)
+    assert len(instrumented.spans) == 1
+
+    SubwatchInstrumentor().uninstrument()
+    subprocess.run(["true"], check=True)
+    assert len(instrumented.spans) == 1
+
+    SubwatchInstrumentor().instrument(**instrumented.providers)
+    subprocess.run(["true"], check=True)
+    assert len(instrumented.spans) == 2
+
+
 def test_suppressed(instrumented, python):
     with suppress_instrumentation():
         done = subprocess.run(python(SHOW), capture_output=True, text=True)

@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanKind, StatusCode
 
+import subwatch
 from subwatch.errors import ConfigError
 from subwatch_opentelemetry import OpenTelemetrySink
 
@@ -146,6 +147,13 @@ def test_relative_program_has_no_path(memory, Child, follow):
     follow(memory.sink(), child, child.start(), child.exit())
 
     assert memory.span.name == "ls"
+    assert "process.executable.path" not in memory.span.attributes
+
+
+def test_another_program_than_the_command_says_has_no_path(memory):
+    subwatch.run("exit 0", shell=True, executable="/bin/bash", sinks=[memory.sink()])
+    assert memory.span.name == memory.span.attributes["process.executable.name"] == "bash"
+    assert memory.span.attributes["process.command_args"] == ("/bin/sh", "-c", "exit 0")
     assert "process.executable.path" not in memory.span.attributes
 
 

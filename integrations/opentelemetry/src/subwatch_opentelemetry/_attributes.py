@@ -136,7 +136,9 @@ def _command(
         if len(argv) > _MAX_ARGS:
             attributes[PROCESS_ARGS_COUNT] = len(argv)
     attributes[PROCESS_WORKING_DIRECTORY] = clean(cwd, limit)
-    if argv and argv[0].startswith("/"):
+    if (
+        argv and argv[0].startswith("/") and argv[0].endswith("/" + program)
+    ):  # else `executable` led elsewhere
         attributes[PROCESS_EXECUTABLE_PATH] = clean(argv[0], limit)
     if file is not None:
         attributes[CODE_FILE_PATH] = clean(file, limit)
