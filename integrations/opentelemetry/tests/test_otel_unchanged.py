@@ -8,6 +8,7 @@ import subprocess
 from unittest import mock
 
 import pytest
+import wrapt
 from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
@@ -119,6 +120,22 @@ def test_uninstrument_below_another_wrapper(instrumented, python):
         assert instrumented.spans == []
     finally:
         subprocess.Popen._execute_child = ours.__wrapped__
+
+
+def test_a_wrapper_of_others_below_ours_is_put_back_as_it_was(memory):
+    before = vars(subprocess.Popen)["_execute_child"]
+    wrapt.wrap_function_wrapper(
+        subprocess.Popen, "_execute_child", lambda call, _, args, more: call(*args, **more)
+    )
+    theirs = vars(subprocess.Popen)["_execute_child"]
+    try:
+        SubwatchInstrumentor().instrument(**memory.providers)
+        subprocess.run(["true"], check=True)
+        SubwatchInstrumentor().uninstrument()
+        assert vars(subprocess.Popen)["_execute_child"] is theirs
+    finally:
+        subprocess.Popen._execute_child = before
+    assert memory.span.name == "true"
 
 
 @pytest.mark.parametrize("first", ["sentry", "ours"])

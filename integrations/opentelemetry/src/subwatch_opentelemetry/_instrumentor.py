@@ -69,6 +69,7 @@ class SubwatchInstrumentor(BaseInstrumentor):
             _LOG.warning("subprocess.Popen is not as the standard library has it: children are not traced")
             return
         self._observer = observer = Observer(options)
+        self._before = vars(_popen).get("_execute_child", original)  # which `getattr` may have bound
         self._hook = _popen._execute_child = _hook(original, observer)
         _popen.returncode = _Returncode()
         register_post_import_hook(self._uvloop_imported, "uvloop")
@@ -85,7 +86,7 @@ class SubwatchInstrumentor(BaseInstrumentor):
             return
         observer.stop()  # for the case that somebody has wrapped a hook meanwhile
         if _popen._execute_child is self._hook:
-            _popen._execute_child = self._hook.__wrapped__
+            _popen._execute_child = self._before
         del _popen.returncode
         if "uvloop" in sys.modules:
             _uvloop.uninstrument(sys.modules["uvloop"].Loop)
