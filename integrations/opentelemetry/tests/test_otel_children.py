@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -89,6 +90,16 @@ def test_cancelled(memory):
 
     asyncio.run(main())
     assert memory.span.attributes["error.type"] == "cancelled"
+
+
+def test_interrupted(memory):
+    script = "echo ready >&2; exec sleep 60"
+    options = {"stderr": subprocess.DEVNULL, "on_line": lambda line: signal.raise_signal(signal.SIGINT)}
+    with pytest.raises(KeyboardInterrupt):
+        subwatch.run(["sh", "-c", script], sinks=[memory.sink()], **options)
+
+    assert memory.span.attributes["error.type"] == "interrupted"
+    assert memory.span.status.status_code is StatusCode.ERROR
 
 
 def test_popen_nobody_waits_for(memory):

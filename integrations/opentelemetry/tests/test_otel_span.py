@@ -68,6 +68,7 @@ def test_run_fields(memory, Child, follow):
         ({"returncode": 3}, 3, "3", None),
         ({"returncode": -9, "signal": "SIGKILL"}, 137, "SIGKILL", None),
         ({"returncode": -15, "signal": "SIGTERM", "reason": "timed_out"}, 143, "timeout", None),
+        ({"returncode": 0, "reason": "timed_out"}, 0, "timeout", None),
         ({"returncode": -15, "signal": "SIGTERM", "reason": "idle"}, 143, "idle", None),
         ({"returncode": -15, "signal": "SIGTERM", "reason": "cancelled"}, 143, "cancelled", None),
         ({"returncode": -2, "signal": "SIGINT", "reason": "interrupted"}, 130, "interrupted", None),
