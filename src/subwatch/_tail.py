@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice
 
 from .records import CONTINUED, PARTIAL, Line, Lines
 
@@ -87,7 +86,9 @@ class Tail:
             begun, weight, _ = self._batches.pop()
             self._size -= begun.size
             self._total -= weight
-            self._put(_alone(begun, 0, lines.endings[0], begun.flags[0] & ~PARTIAL), 0)
+            whole = _cut(begun, 0, 1)
+            whole._endings, whole._flags = lines.endings[:1], [begun.flags[0] & ~PARTIAL]
+            self._put(whole, 0)
             skip = 1
         if skip < len(lines):
             self._put(lines, skip)
@@ -120,36 +121,47 @@ class Tail:
     def lines(self, limit: int | None = None) -> tuple[Line, ...]:
         """The last lines, detached: they do not keep their large batches alive."""
         limit = self._limit if limit is None else limit
-        kept = list(islice(self._newest_first(), limit))
-        return tuple(_detach(line) for line in reversed(kept))
+        found: list[Line] = []
+        for batch, start, stop in reversed(list(self._newest_first(limit))):
+            found.extend(_cut(batch, start, stop))
+        return tuple(found)
 
-    def _newest_first(self) -> Iterator[Line]:
-        ending = ""
+    def _newest_first(self, left: int) -> Iterator[tuple[Lines, int, int]]:
+        """Yield the parts of batches that have the last lines, `left` in all."""
+        newer = ""
         for batch, _, skip in reversed(self._batches):
-            for line in islice(reversed(batch), len(batch) - skip):
-                newer, ending = ending, line.ending
-                if not ending == newer == "\r":
-                    yield line
+            if not left:
+                return
+            endings = batch.endings
+            start = stop = len(batch)
+            while start > skip and left:
+                ending = endings[start - 1]
+                if ending == newer == "\r":  # the update after it has replaced it
+                    if start < stop:
+                        yield batch, start, stop
+                    stop = start - 1
+                else:
+                    left -= 1
+                newer = ending
+                start -= 1
+            if start < stop:
+                yield batch, start, stop
 
 
-def _detach(line: Line) -> Line:
-    lines, index = line._lines, line._index
-    return _alone(lines, index, line.ending, lines.flags[index])[0]
-
-
-def _alone(lines: Lines, index: int, ending: str, flags: int) -> Lines:
-    """A batch of one line, with other marks."""
-    alone = Lines(
+def _cut(lines: Lines, start: int, stop: int) -> Lines:
+    """A part of a batch, as a batch of its own."""
+    part = Lines(
         lines.run,
         lines.stream,
-        lines.numbers[index],
-        lines[index].time_ns,
+        lines.first + start,
+        lines.time_ns + start,
         lines.late,
         lines._reader,
         None,
-        [lines.texts[index]],
-        [ending],
-        [flags],
+        lines.texts[start:stop],
+        lines.endings[start:stop],
+        lines.flags[start:stop],
     )
-    alone._levels = [lines.levels[index]]
-    return alone
+    if lines._levels is not None:
+        part._levels = lines._levels[start:stop]
+    return part
