@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
 
@@ -207,6 +208,36 @@ def test_status_is_stolen(front):
     finally:
         stop.set()
         thread.join()
+
+
+def test_status_is_taken_by_a_watcher_that_tells():
+    """asyncio's FastChildWatcher reaps all children of the process, ours too; Python 3.14 has none."""
+    if not hasattr(asyncio, "FastChildWatcher"):
+        return
+
+    async def main(watcher):
+        process = await subwatch.aio.create_subprocess_exec("sh", "-c", "kill -9 $$", sinks=[exits.append])
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        watcher._sig_chld()  # before the loop has looked
+        code = await process.wait()
+        await asyncio.sleep(0)
+        return code
+
+    exits = []
+    policy = asyncio.get_event_loop_policy()
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        watcher = asyncio.FastChildWatcher()
+        with asyncio.Runner() as runner:
+            watcher.attach_loop(runner.get_loop())
+            policy.set_child_watcher(watcher)
+            try:
+                assert runner.run(main(watcher)) == -9
+                assert not watcher._callbacks, "the number will be another child's"
+            finally:
+                policy.set_child_watcher(None)
+                watcher.close()
+    (last,) = [record for record in exits if isinstance(record, subwatch.Exit)]
+    assert (last.returncode, last.signal, last.reason) == (-9, "SIGKILL", "signaled")
 
 
 @pytest.mark.parametrize("status", [0, 1, 77, 255])

@@ -86,6 +86,7 @@ class Child(subprocess.Popen["AnyStr"]):
     def __init__(self, keywords: dict[str, Any], monitor: Monitor, *, direct: bool) -> None:
         options = monitor.options
         self.lost: bool = False  # somebody else has taken the exit status
+        self.told: int | None = None  # ... and has said what it is, as a return code
         self._usage: Usage | None = None
         self.drain: float = options["drain"]
         self._leads_group = False
@@ -228,6 +229,8 @@ class Child(subprocess.Popen["AnyStr"]):
         try:
             pid, status, usage = os.wait4(self.pid, wait_flags)
         except ChildProcessError:
+            if self.told is not None:
+                return self.pid, -self.told if self.told < 0 else self.told << 8  # as wait(2) has it
             # SIGCHLD is ignored, or somebody else has waited: the caller gets what subprocess makes of it,
             # and the records say that it is not known
             self.lost = True
