@@ -125,26 +125,13 @@ class Options:
             subwatch.errors.ConfigError: An option cannot work; says which and what would.
         """
         plain, in_url = _push_url(url or os.environ.get("LOKI_URL"))
-        username = _text("username", username) or in_url[0]
-        password = _text("password", password) or in_url[1]
-        token = _text("token", token)
-        if not token:
-            token = None if username else os.environ.get("LOKI_TOKEN")
-            username = username or os.environ.get("LOKI_USERNAME")
-            password = password or os.environ.get("LOKI_PASSWORD")
-        if username and token:
-            raise ConfigError("loki: give either a username with a password, or a token, not both")
+        username, password, token = _credentials(username, password, token, in_url)
         tenant = _text("tenant", tenant) or os.environ.get("LOKI_TENANT")
         if headers is not None and not isinstance(headers, Mapping):
             raise ConfigError(f"loki: headers must be a mapping, not {type(headers).__name__}")
         extra = {str(name): str(value) for name, value in (headers or {}).items()}
         _check_headers({"tenant": tenant, "token": token}, extra)
         _check_tls(others.get("verify", True), others.get("cert"))
-        wait = tuple(timeout) if isinstance(timeout, (tuple, list)) else (timeout, timeout)
-        if len(wait) != 2:
-            raise ConfigError(f"loki: timeout takes seconds, one number or two, not {timeout!r}")
-        for each in wait:
-            positive("timeout", each)
         if proxies is not None and not (
             isinstance(proxies, Mapping) and all(isinstance(each, str) for each in proxies.values())
         ):
@@ -156,13 +143,13 @@ class Options:
             raise ConfigError(f"loki: progress takes seconds, 0 or more, or True or False, not {progress!r}")
         options = cls(
             url=plain,
-            username=username or None,
-            password=password or None,
-            token=token or None,
+            username=username,
+            password=password,
+            token=token,
             tenant=tenant or None,
             headers=extra,
             proxies=proxies,
-            timeout=wait,
+            timeout=_seconds(timeout),
             spool=path,
             progress=progress,
             fields=_names(fields),
@@ -181,6 +168,33 @@ def positive(name: str, value: object) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
         raise ConfigError(f"loki: {name} must be a number greater than 0, not {value!r}")
+
+
+def _credentials(
+    username: Any, password: Any, token: Any, in_url: tuple[str | None, str | None]
+) -> tuple[str | None, str | None, str | None]:
+    """Username, password and token: as they are given, else as the URL has them, else the environment."""
+    username = _text("username", username) or in_url[0]
+    password = _text("password", password) or in_url[1]
+    token = _text("token", token)
+    if not token:
+        token = None if username else os.environ.get("LOKI_TOKEN")
+        username = username or os.environ.get("LOKI_USERNAME")
+        password = password or os.environ.get("LOKI_PASSWORD")
+    if username and token:
+        raise ConfigError("loki: give either a username with a password, or a token, not both")
+    return username or None, password or None, token or None
+
+
+def _seconds(timeout: Any) -> tuple[float, float]:
+    """Seconds to connect, and between pieces of the answer, from one number or two."""
+    connect, *read = timeout if isinstance(timeout, (tuple, list)) and timeout else (timeout,)
+    if len(read) > 1:
+        raise ConfigError(f"loki: timeout takes seconds, one number or two, not {timeout!r}")
+    wait = connect, read[0] if read else connect
+    for each in wait:
+        positive("timeout", each)
+    return wait
 
 
 def _text(name: str, value: object) -> str | None:
