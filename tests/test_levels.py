@@ -143,7 +143,7 @@ FAMILIAR = [
     ("npm", ERROR, "npm error code E404"),
     ("npm", WARNING, "npm WARN deprecated"),
     ("npm", WARNING, "npm warn deprecated"),
-    ("npm", DEBUG, "npm http fetch GET 200 https://registry.npmjs.org/x 12ms"),
+    ("npm", DEBUG, "npm http fetch GET 200 https://registry.example/x 12ms"),
     ("curl", ERROR, "curl: (6) Could not resolve host: nowhere"),
     ("curl", DEBUG, "* Connected to localhost (127.0.0.1) port 80 (#0)"),
     ("wget", ERROR, "wget: unable to resolve host address 'nowhere'"),
