@@ -114,9 +114,8 @@ def run_all(
             except concurrent.futures.BrokenExecutor as broken:
                 if not pending:
                     raise
-                future = (
-                    concurrent.futures.Future()
-                )  # a worker died meanwhile: what it had is told of as well
+                # a worker died meanwhile: what it had is told of as well
+                future = concurrent.futures.Future()
                 future.set_exception(broken)
             pending[future] = index
     except BaseException:

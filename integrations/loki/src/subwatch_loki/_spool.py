@@ -89,9 +89,8 @@ class Spool:
         Returns:
             Row and number of entries of the batches that had to give way.
         """
-        if shutil.disk_usage(_folder(self.path)).free < RESERVE + 2 * len(
-            batch.body
-        ):  # in the log, then in the file
+        needed = RESERVE + 2 * len(batch.body)  # in the log, then in the file
+        if shutil.disk_usage(_folder(self.path)).free < needed:
             raise OSError(errno.ENOSPC, "database or disk is full")
         with self._transaction() as db:
             (used,) = db.execute("SELECT coalesce(sum(bytes), 0) FROM batch").fetchone()

@@ -136,9 +136,8 @@ def _command(
         if len(argv) > _MAX_ARGS:
             attributes[PROCESS_ARGS_COUNT] = len(argv)
     attributes[PROCESS_WORKING_DIRECTORY] = clean(cwd, limit)
-    if (
-        argv and argv[0].startswith("/") and argv[0].endswith("/" + program)
-    ):  # else `executable` led elsewhere
+    # with `executable` another program runs in its place
+    if argv and argv[0].startswith("/") and argv[0].endswith("/" + program):
         attributes[PROCESS_EXECUTABLE_PATH] = clean(argv[0], limit)
     if file is not None:
         attributes[CODE_FILE_PATH] = clean(file, limit)
