@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import io
 import json
 import os
 import resource
 import stat
+import subprocess
+import sys
+import termios
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -142,6 +148,46 @@ def test_disk_that_was_full(tmp_path):
     lines = path.read_bytes().splitlines()
     assert len(lines.pop(2)) == 50
     assert [json.loads(line)["event"] for line in lines] == ["start", "exit"] * 2
+
+
+def test_run_after_the_sinks_are_closed(tmp_path):
+    """At the end of the interpreter, what still runs is counted; nobody could act on a complaint."""
+    code = """
+import atexit, sys, subwatch
+seen = []
+def late():
+    subwatch.run(["sh", "-c", "echo late >&2"], stderr=-3)
+    print(dict(seen[-1].dropped))
+atexit.register(late)  # the last of the hooks
+subwatch.configure(sinks=[subwatch.sink("jsonlines", path=sys.argv[1]), seen.append])
+subwatch.run(["true"])
+"""
+    path = tmp_path / "run.jsonl"
+    command = [sys.executable, "-X", "dev", "-c", code, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "{'jsonlines': 2}\n", "")
+    assert [record["event"] for record in read(path)] == ["start", "exit"]
+
+
+def test_close_while_a_write_is_stuck(tmp_path):
+    """A pipe that nobody empties does not hold whoever closes the sink; what is being written gets there."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    sink, seen = JsonLinesSink(path), []
+    with ThreadPoolExecutor(1) as pool, open(reader, "rb") as pipe:
+        options = {"stderr": -3, "sinks": [sink, seen.append], "partial_delay": 60}
+        run = pool.submit(subwatch.run, ["sh", "-c", "seq 30000 >&2"], **options)
+        filled = array.array("i", [0])
+        while filled[0] < 60_000:
+            fcntl.ioctl(reader, termios.FIONREAD, filled)
+        begin = time.monotonic()
+        sink.close(0.2)
+        assert time.monotonic() - begin < 5
+        os.set_blocking(reader, True)
+        records = [json.loads(line) for line in pipe]
+        assert run.result(10).returncode == 0
+    assert len(records) + seen[-1].dropped["jsonlines"] == 30_001  # the start, and lines
 
 
 @pytest.mark.parametrize("options", [{}, {"path": "x", "file": io.StringIO()}])

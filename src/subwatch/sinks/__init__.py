@@ -85,7 +85,10 @@ class Sink(Protocol):
         ...
 
     def close(self, timeout: float, /) -> int | None:
-        """End the sink: deliver within `timeout` seconds; return how many records were not delivered."""
+        """End the sink: deliver within `timeout` seconds; return how many records were not delivered.
+
+        Some may come even later, from daemon threads at the end of the interpreter: they count as dropped.
+        """
 
 
 _HOME = {

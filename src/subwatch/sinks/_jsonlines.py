@@ -56,22 +56,21 @@ class JsonLinesSink:
         self._torn = False  # the file ends with half a record: the disk was full
         self._lock = new_lock()
 
-    def open(self, run: Run, /) -> JsonLinesSink:  # noqa: ARG002
-        """Return the stream of a run: the sink itself."""
-        return self
+    def open(self, run: Run, /) -> _Stream:  # noqa: ARG002
+        """Return the stream of a run."""
+        return _Stream(self)
 
-    def emit(self, records: Start | Lines | Exit) -> None:
-        """Write the records of a batch, in one piece."""
-        text = "".join(json.dumps(as_dict(record), ensure_ascii=False) + "\n" for record in records)
-        if not text.isascii() or "\x7f" in text:
-            text = _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-        data = text.encode("utf-8", "backslashreplace")  # of a lone surrogate this makes its JSON escape
+    def _write(self, data: bytes) -> bool:
+        """Write in one piece; tell whether there still is a file."""
         with self._lock:
             if self._file is not None:
                 self._file.write(data.decode())
                 self._file.flush()
-            if self._raw is not None:
+            elif self._raw is not None:
                 self._append(self._raw, data)
+            else:
+                return False
+        return True
 
     def _append(self, raw: FileIO, data: bytes) -> None:
         if self._torn:
@@ -79,11 +78,41 @@ class JsonLinesSink:
         while data:
             data = data[raw.write(data) :]
             self._torn = bool(data)
+        if self._raw is None:  # the sink was closed meanwhile
+            raw.close()
 
-    def close(self, timeout: float | None = None) -> None:
-        """Close the file, if it was opened here and the sink itself (not a stream of it) is meant."""
-        if timeout is not None and self._raw is not None:
-            self._raw.close()
+    def close(self, timeout: float = 0.0) -> None:
+        """Close the file, if it was opened here; later records count as dropped.
+
+        There are some where the interpreter ends while runs go on in daemon threads.
+
+        Args:
+            timeout: Seconds to wait at most for a thread that is writing.
+        """
+        idle = self._lock.acquire(timeout=timeout)
+        raw, self._raw = self._raw, None
+        if idle:
+            self._lock.release()
+            if raw is not None:
+                raw.close()
+
+
+class _Stream:
+    def __init__(self, sink: JsonLinesSink) -> None:
+        self._sink = sink
+        self.dropped: int = 0
+
+    def emit(self, records: Start | Lines | Exit) -> None:
+        """Write the records of a batch, in one piece."""
+        text = "".join(json.dumps(as_dict(record), ensure_ascii=False) + "\n" for record in records)
+        if not text.isascii() or "\x7f" in text:
+            text = _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+        data = text.encode("utf-8", "backslashreplace")  # of a lone surrogate this makes its JSON escape
+        if not self._sink._write(data):
+            self.dropped += len(records)
+
+    def close(self) -> None:
+        """Do nothing: the file is the sink's."""
 
 
 def as_dict(record: Start | Line | Exit) -> dict[str, Any]:
