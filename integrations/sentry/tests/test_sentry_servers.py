@@ -167,6 +167,33 @@ def test_fork(answering, patient):
     assert own == ("forked",)
 
 
+def test_losses_after_a_fork():
+    """What the parent has lost a forked child does not count again, whether it has losses of its own or none."""
+    code = """
+import os, sys
+import sentry_sdk, subwatch
+from subwatch_sentry import SentrySink
+
+def fail():
+    subwatch.run(["false"], sinks=[sink])
+    sentry_sdk.flush(20)
+
+sentry_sdk.init("http://key@127.0.0.1:9/1", shutdown_timeout=0)
+sink = SentrySink()
+fail()
+for losses in 0, 1:
+    if not (pid := os.fork()):
+        if losses:
+            sentry_sdk.init("http://key@127.0.0.1:9/1", shutdown_timeout=0)
+            fail()
+        os._exit(sink.close(20))
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+print(sink.close(20))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=90)
+    assert (done.returncode, done.stdout) == (0, "0\n1\n1\n"), done.stderr
+
+
 def tool(*arguments, **env):
     """Run the command line tool, without the SDK's variables of this environment."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SENTRY_")}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+from collections import Counter
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +29,7 @@ class Losses:
 
     def __init__(self) -> None:
         self.monitors: set[str] = set()
-        self._count = 0
+        self._counts = Counter[int]()  # by process: a forked one inherits its parent's
         self._said: set[str] = set()
 
     @classmethod
@@ -42,9 +44,8 @@ class Losses:
         return losses
 
     def take(self) -> int:
-        """Return how many were lost since this was asked last."""
-        count, self._count = self._count, 0
-        return count
+        """Return how many this process has lost since this was asked last."""
+        return self._counts.pop(os.getpid(), 0)
 
     def _listen(self, transport: Any) -> None:
         record, drop = transport.record_lost_event, getattr(transport, "on_dropped_event", _nothing)
@@ -55,7 +56,7 @@ class Losses:
         ) -> None:
             with capture_internal_exceptions():
                 if item is not None and reason != "before_send" and (count := _ours(item, self.monitors)):
-                    self._count += count
+                    self._counts[os.getpid()] += count
                     self._say(reason)
             record(reason, data_category, item, quantity=quantity)
 

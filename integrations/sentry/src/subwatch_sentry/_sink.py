@@ -117,7 +117,7 @@ class SentrySink:
         self.monitor = monitor
         self.monitor_config: Any = monitor_config
         self.dsn = None if dsn is None else _checked("dsn=", dsn)
-        self._used: BaseClient | None = None
+        self._used: tuple[int, BaseClient] | None = None  # by which process: a forked one inherits it
         self._said: set[str] = set()
 
     def standalone(self) -> None:
@@ -156,7 +156,7 @@ class SentrySink:
 
     def uses(self, client: BaseClient) -> None:
         """Take note that a client is given something to send."""
-        self._used = client
+        self._used = os.getpid(), client
         losses = Losses.of(client)
         if self.monitor is not None:
             losses.monitors.add(self.monitor)
@@ -171,9 +171,10 @@ class SentrySink:
             How many errors, check-ins and logs of children the SDK has lost, and envelopes that it has not
             sent yet.
         """
-        client, self._used = self._used, None
-        if client is None:
+        used, self._used = self._used, None
+        if used is None or used[0] != os.getpid():
             return 0
+        client = used[1]
         deadline = time.monotonic() + timeout
         client.flush(timeout=timeout)
         waiting: list[int] = []
