@@ -279,6 +279,32 @@ def test_shutdown_in_the_middle(code):
     assert done.stderr == ""
 
 
+def test_asyncio_in_an_exit_hook():
+    """There are no threads any more that a sink that delivers in its own time could be waited for in."""
+    done = python(
+        """
+import atexit
+class Waited:
+    def open(self, run):
+        return self
+    def emit(self, records):
+        pass
+    def flush(self, timeout):
+        return 0
+    def close(self, timeout=0.0):
+        pass
+watch = subwatch.Watch(sinks=[Waited()])
+async def both():
+    done = await aio.run(["sh", "-c", "echo one >&2; exit 3"], watch=watch, stderr=DEVNULL)
+    other = await aio.create_subprocess_exec("sh", "-c", "exit 4", watch=watch)
+    return done.returncode, await other.wait()
+atexit.register(lambda: print(asyncio.run(both())))
+""",
+        options=("-W", "error"),
+    )
+    assert (done.stdout, done.stderr) == ("(3, 4)\n", "")
+
+
 OUTLIVES = """
 import sys, time, os
 for n in range(6):

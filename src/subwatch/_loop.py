@@ -148,12 +148,21 @@ class Running:
                 self.drive.tick()
 
     async def conclude(self) -> None:
-        """Let the sinks deliver; one that may block does so in a thread."""
-        if not self.monitor.must_wait:
-            self.close()
-            return
-        await self._loop.run_in_executor(None, self.monitor.flush)
-        await self._loop.run_in_executor(None, self.close)
+        """Let the sinks deliver."""
+        if self.monitor.must_wait:
+            await self.aside(self.monitor.flush)
+        await self.aside(self.close)
+
+    def aside(self, work: Callable[[], object]) -> asyncio.Future[object]:
+        """Do what a sink may hold in a thread; here where the interpreter ends and starts none any more."""
+        if self.monitor.must_wait:
+            try:
+                return self._loop.run_in_executor(None, work)
+            except RuntimeError:
+                pass
+        done = self._loop.create_future()
+        done.set_result(work())
+        return done
 
     def close(self) -> None:
         if not self.drive.open_channels:

@@ -110,10 +110,7 @@ class Transport(asyncio.SubprocessTransport):
                 channel.on_eof()  # whoever reads must not wait for what another process holds
         if self._running.drive.open_channels:  # stdin is its own transport's to close
             linger(self._running.drive)
-        if self._running.monitor.must_wait:
-            self._loop.run_in_executor(None, self._running.close)
-        else:
-            self._running.close()
+        self._running.aside(self._running.close)
 
     def get_pid(self) -> int:
         return self._child.pid
