@@ -15,6 +15,8 @@ from subprocess import DEVNULL, PIPE
 
 import pytest
 
+import subwatch
+
 KIB = 1024
 
 
@@ -377,6 +379,17 @@ def test_prompt_is_shown(front):
     assert (rest.text, rest.ending, rest.partial, rest.continued) == ("yes", "\n", False, True)
     assert rest.time_ns - prompt.time_ns > 0.3e9
     assert done.seen.arrived[2] - done.seen.arrived[1] > 0.3
+
+
+def test_slow_sink_makes_no_prompts(front):
+    """A line that has not been read to its end because a sink took its time is a whole one."""
+
+    def slow(record):
+        if type(record) is subwatch.Line and record.number == 1:
+            time.sleep(0.5)
+
+    done = front("seq 20000 >&2", sinks=[slow])
+    assert done.seen.texts == [str(number) for number in range(1, 20_001)]
 
 
 def test_prompt_reaches_the_terminal_at_once(front):

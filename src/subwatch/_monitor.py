@@ -139,6 +139,8 @@ class Monitor:
         emit = self._dispatcher.emit
         for lines in batches:
             emit(lines)
+        if batches:
+            self._session.handed_on(name, time.time_ns())
 
     def _go_blind(self, error: Exception) -> None:
         self._blind = True

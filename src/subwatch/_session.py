@@ -116,6 +116,10 @@ class Session:
             stream.framer.feed(stream.pieces.cut(stream.framer.take(), rows))
         return self._rows(stream, time_ns, rows)
 
+    def handed_on(self, name: str, time_ns: int) -> None:
+        """Take note that the sinks have the lines of a stream: until now an unfinished one waited for them."""
+        self._streams[name].since = time_ns
+
     def skip(self, name: str, data: bytes, time_ns: int) -> Sequence[Lines]:
         """As `feed`, where nobody wants lines: bytes are counted, the last are kept for the tail."""
         stream = self._streams[name]
