@@ -7,6 +7,8 @@ import re
 import statistics
 from collections import Counter, defaultdict
 
+from soak_telemetry import Telemetry
+
 # What a killed process may lose of the spool, in seconds: what waits for its batch (0.5), and what a busy machine has
 # not got round to.
 UNSAFE = 3.0
@@ -24,6 +26,9 @@ class Run:
         self.drained = True  # by the exit record
         self.dropped = {}  # by the exit record
         self.left_out = False  # a sink raised
+        self.returncode = None
+        self.place = None, None  # trace and span
+        self.unsent = []  # reasons why Sentry's transport has lost its error
         self.events = {}  # Start and Exit, with their times
         self.batches = []
         self.sums = {}
@@ -33,10 +38,14 @@ class Run:
         self.kind = entry.get("kind", self.kind)
         self.captured = entry.get("captured", self.captured)
         self.error = entry.get("error", self.error)
-        if "first" in entry:
+        if "unsent" in entry:
+            self.unsent.append(entry["unsent"])
+        elif "first" in entry:
             self.batches.append(entry)
         elif "event" in entry:
             self.events[entry["event"].lower()] = entry["ns"]
+            self.place = entry["trace_id"], entry["span_id"]
+            self.returncode = entry.get("returncode")
             self.reason = entry.get("reason")
             self.drained = entry.get("drained", True)
             self.counted = entry.get("lines", 0)
@@ -62,22 +71,25 @@ class Run:
 
 class Accounts:
     def __init__(self, soak):
+        self.folder = soak.folder
         self.runs = {}
         self.samples = []
         self.said = Counter()
-        self.finished = set()
         self.wrong = soak.wrong
         self.killed = soak.killed
         self.sums = Counter()
+        self.balance = defaultdict(Counter)
+        self.traces = defaultdict(set)  # run to traces that it was said to be part of
+        self.telemetry = Telemetry(soak, self)
         for path in sorted(soak.folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns):
             self.read(path)
         self.filed = defaultdict(Counter)
         for path in soak.folder.glob("*.records"):
             self.read_records(path)
         self.delivered = defaultdict(Counter)
-        for stream in soak.weather.store.tenants["fake"].values():
-            for metadata in stream.entries.values():
-                self.delivered[metadata["run_id"]][metadata.get("line") or metadata["event"]] += 1
+        for metadata in soak.loki.entries():
+            self.delivered[metadata["run_id"]][metadata.get("line") or metadata["event"]] += 1
+            self.traces[metadata["run_id"]].add(metadata.get("trace_id"))
 
     def read(self, path):
         name = path.name.split("-")[0]
@@ -88,6 +100,7 @@ class Accounts:
                 if name not in self.killed:
                     self.wrong.append(f"{path.name}: half a line")
                 continue
+            self.telemetry.read(path.name.rsplit("-", 1)[0], entry)
             if "run" in entry:
                 self.runs.setdefault(entry["run"], Run(name)).read(entry)
             elif "sample" in entry and name == "steady":
@@ -95,10 +108,9 @@ class Accounts:
             elif "said" in entry:
                 if found := re.search(r"'jsonlines' failed and is left out of run (\S+)", entry["said"]):
                     self.runs[found[1]].left_out = True
-                    entry["said"] = entry["said"].replace(found[1], "...")
-                self.said[f"{name.rstrip('0123456789')}: {entry['said'][:150]}"] += 1
-            elif "finished" in entry:
-                self.finished.add(name)
+                # what differs from one to the next is left out
+                said = re.sub(rf"\d+(?= s\b| record)|(?<= of run )\S+|{self.folder}/", "...", entry["said"])
+                self.said[f"{name.rstrip('0123456789')}: {said[:150]}"] += 1
 
     def read_records(self, path):
         """What the jsonlines sink has written."""
@@ -110,15 +122,25 @@ class Accounts:
             except ValueError:
                 broken += 1
                 continue
+            self.traces[record["run"]].add(record.get("trace_id"))
             self.filed[record["run"]][str(record.get("number", record["event"]))] += 1
-        self.sums["half lines in files, on a full disk or by SIGKILL"] += broken
+        self.sums["half lines in JSON files, by a full disk or SIGKILL"] += broken
+
+    def book(self, what, said, arrived, counted):
+        """Add to the table of what was said, has arrived and was counted as lost; both may be true."""
+        missing = max(0, said - arrived)
+        row = self.balance[what]
+        row["said"] += said
+        row["arrived"] += arrived
+        row["lost, counted"] += min(counted, missing)
+        row["lost, SIGKILL or exit"] += max(0, missing - counted)
+        row["counted, but arrived"] += max(0, counted - missing)
 
     def complain(self, run, text):
         self.wrong.append(f"{run.key} ({run.kind}): {text}")
 
     def check(self):
         for run_id, run in self.runs.items():
-            self.sums["children"] += 1
             self.check_numbers(run)
             if run.settled is not None:
                 self.check_settled(run)
@@ -126,6 +148,10 @@ class Accounts:
                 self.complain(run, "was never settled")
             self.check_delivery(run_id, run)
             self.check_file(run_id, run)
+            self.telemetry.check(run_id, run)
+            if self.traces[run_id] - {run.place[0]}:
+                self.complain(run, f"part of {self.traces[run_id]}, not of {run.place[0]}")
+        self.telemetry.check_all()
         for run_id in self.delivered.keys() - self.runs.keys():
             self.wrong.append(f"run {run_id} was delivered, but nobody has seen it")
         self.check_growth()
@@ -172,7 +198,7 @@ class Accounts:
         exits = "exit" in run.events
         if sums["logged"] != sums["lines"] + exits:
             self.complain(run, f"logged {sums['logged']} of {sums['lines']} + {exits}")
-        self.sums["dropped by a slow sink, counted"] += dropped["moody"]
+        self.book("records for a slow sink", sums["records"], sums["handed"], dropped["moody"])
 
     def check_delivery(self, run_id, run):
         """What has come to Loki."""
@@ -183,23 +209,20 @@ class Accounts:
         records = dict(run.records())
         strange = found.keys() - records.keys()
         missing = records.keys() - found.keys()
-        self.sums["records"] += len(records)
-        self.sums["delivered"] += len(records) - len(missing)
+        dropped = run.settled["loki"] if run.settled else 0
+        self.book("records for Loki", len(records), len(records) - len(missing), dropped)
         if strange:
             self.complain(run, f"delivered, but not seen: {sorted(strange)[:5]}")
         if run.worker in self.killed:
             limit = self.killed[run.worker] - UNSAFE * 1e9
-            self.sums["lost in the last moment before SIGKILL"] += len(missing)
             early = [name for name in missing if records[name] < limit]
             if early:
                 self.complain(run, f"{len(early)} lost before the last moment: {sorted(early)[:5]}")
         elif run.settled is not None:
-            dropped = run.settled["loki"]
-            self.sums["dropped by loki, counted"] += dropped
+            # a spool that is too small gave way while nobody knew whether it had arrived
             if run.worker.startswith("small") and dropped > len(missing):
-                # it gave way while nobody knew whether it had arrived
-                self.sums["counted as dropped, but arrived"] += dropped - len(missing)
-            elif len(missing) != dropped:
+                return
+            if len(missing) != dropped:
                 self.complain(
                     run, f"{len(missing)} did not arrive, {dropped} are counted: {sorted(missing)[:5]}"
                 )
@@ -211,17 +234,21 @@ class Accounts:
         if twice := [name for name, count in found.items() if count > 1]:
             self.complain(run, f"in the file more than once: {twice[:5]}")
         missing = records.keys() - found.keys()
+        counted = run.dropped.get("jsonlines", 0) if run.left_out else (run.settled or {}).get("jsonlines", 0)
+        self.book("records for a JSON file", len(records), len(records) - len(missing), counted)
         if run.worker in self.killed:
             missing = {name for name in missing if records[name] < self.killed[run.worker] - 1e9}
-        counted = run.dropped.get("jsonlines", 0)
-        self.sums["dropped by a full disk, counted"] += counted
         late = {
             str(batch["first"] + index)
             for batch in run.batches
             if batch["late"]
             for index in range(batch["count"])
         }
-        if missing and not (run.left_out and (not run.reason or counted >= len(missing - late - {"exit"}))):
+        if run.left_out:  # what came after the exit record is not in its account
+            excused = not run.reason or counted >= len(missing - late - {"exit"})
+        else:
+            excused = counted == len(missing)
+        if not excused:
             self.complain(
                 run, f"{len(missing)} not in the file, {counted} are counted: {sorted(missing)[:5]}"
             )

@@ -95,8 +95,10 @@ class Page:
                     "drained": records.drained,
                     "lines": lines,
                     "dropped": dict(records.dropped),
+                    "returncode": records.returncode,
                 }
-            BOOK.write(run=self.run.id, event=type(records).__name__, ns=CLOCK.real(), **ended)
+            place = {name: self.run.fields.get(name) for name in ("trace_id", "span_id")}
+            BOOK.write(run=self.run.id, event=type(records).__name__, ns=CLOCK.real(), **place, **ended)
 
     def close(self):
         self.closed = True
@@ -111,10 +113,10 @@ class Page:
         if not final:
             if not self.closed or not self.returned.is_set():
                 return False
-            if any(stream.flush(0.0) for stream in self.streams.values()):
+            if any(stream.flush(0.0) for stream in self.streams.values() if hasattr(stream, "flush")):
                 return False
         self.settled = True
-        dropped = {name: stream.dropped for name, stream in self.streams.items()}
+        dropped = {name: getattr(stream, "dropped", 0) for name, stream in self.streams.items()}
         counts = {"records": self.records, "lines": self.lines, "handed": self.handed, "logged": self.logged}
         BOOK.write(run=self.run.id, settled=dropped, closed=self.closed, **counts)
         del PAGES[self.run.id]

@@ -16,35 +16,14 @@ import threading
 import time
 from pathlib import Path
 
+import soak_plan
 from soak_book import BOOK, CLOCK, ENDING, FULL, MARK, PAGES, SETTINGS, Counting, Ledger, Moody, followed
+from soak_sdks import Sdks
 
 import subwatch
 from subwatch import aio
-from subwatch.sinks import Background
+from subwatch.sinks import Background, JsonLinesSink
 from subwatch_loki import LokiSink
-
-CHILD = [sys.executable, "-I", "-S", str(Path(__file__).with_name("soak_child.py"))]
-
-# kind: lines, seconds between them, bytes in each, options
-KINDS = {
-    "chatty": ((50, 800), (0, 0), (5, 60), {}),
-    "slow": ((3, 12), (0.02, 0.1), (5, 60), {}),
-    "binary": ((5, 40), (0, 0.01), (10, 200), {}),
-    "huge": ((1, 3), (0, 0), (60_000, 300_000), {}),
-    "progress": ((10, 60), (0, 0.01), (5, 30), {}),
-    "windows": ((5, 30), (0, 0.01), (5, 30), {}),
-    "prompt": ((1, 4), (0, 0), (5, 30), {}),
-    "both": ((5, 50), (0, 0), (5, 30), {"watch_stdout": True}),
-    "terminal": ((5, 50), (0, 0), (5, 30), {"pty": True}),
-    "failing": ((1, 20), (0, 0), (5, 30), {}),
-    "killed": ((1, 20), (0, 0), (5, 30), {}),
-    "crashed": ((1, 20), (0, 0), (5, 30), {}),
-    "forking": ((1, 5), (0, 0.2), (5, 30), {"drain": 0.05}),
-    "reader": ((1, 5), (0, 0), (5, 30), {"input": b"x" * 300_000}),
-    "stubborn": ((1, 5), (0, 0), (5, 30), {"timeout": 0.8, "grace": 0.1}),
-    "mute": ((1, 2), (0, 0), (5, 30), {"idle_timeout": 0.8, "grace": 0.1}),
-    "missing": ((0, 0), (0, 0), (0, 0), {}),
-}
 
 
 class Worker:
@@ -67,8 +46,11 @@ class Worker:
         logger.setLevel(logging.INFO)
         logger.propagate = False
         log = subwatch.sink("logging", progress=True)
+        subwatch.sinks.JsonLinesSink = followed(JsonLinesSink)  # the watch makes it, and closes it
         file = subwatch.sink("jsonlines", path=f"{SETTINGS['folder']}/{SETTINGS['name']}.records")
-        self.watch = subwatch.Watch(sinks=[Ledger(), self.loki, self.moody, log, file], flush_timeout=0.5)
+        self.sdks = Sdks()
+        sinks = [Ledger(), *self.sdks.sinks, self.loki, log, file, self.moody]  # see Page.on_its_way
+        self.watch = subwatch.Watch(sinks=sinks, flush_timeout=0.5)
         self.started = 0
         self.busy = 0
         self.lock = threading.Lock()
@@ -79,30 +61,11 @@ class Worker:
     # -- one run --------------------------------------------------------------------------------------------
 
     def plan(self):
-        """A random child: its key, command and options."""
+        """A random child: its command and options."""
         with self.lock:
             self.started += 1
             self.busy += 1
-            kind = self.random.choice(SETTINGS["kinds"] or list(KINDS))
-            counts, delays, sizes, options = KINDS[kind]
-            numbers = (
-                self.random.randint(*counts),
-                self.random.uniform(*delays),
-                self.random.randint(*sizes),
-            )
-            options = {**options, **self.random.choice([{}, {"tail": 0}, {"tree": True}])}
-            captured = self.random.random() < 0.5
-            key = f"{SETTINGS['name']}p{os.getpid()}n{self.started}"
-        command = [*CHILD, key, kind, *map(str, numbers)]
-        if kind == "missing":
-            command = ["/nonexistent/program", key]
-        quiet = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-        captured = captured and kind not in ("terminal", "stubborn")
-        options |= {"capture_output": True} if captured else quiet
-        options["tags"] = {"key": key, "kind": kind}
-        if not options.get("pty") and "input" not in options:
-            options["stdin"] = subprocess.DEVNULL
-        return command, options
+            return soak_plan.plan(self.random, f"{SETTINGS['name']}p{os.getpid()}n{self.started}")
 
     def note(self, options, result=None, error=None):
         """Write down how a call ended, and what was captured."""
@@ -173,6 +136,7 @@ class Worker:
                 for page in list(PAGES.values()):
                     page.settle()
             time.sleep(0.02)
+        self.sdks.flush()
 
     def rest(self, seconds=15.0):
         """Let all children end, and what they have left behind."""
@@ -197,10 +161,12 @@ class Worker:
 
     def steady(self, end):
         threads = self.begin(daemon=False)
-        while time.monotonic() < end:
-            time.sleep(min(SETTINGS["pause_every"], max(0.0, end - time.monotonic())))
+        samples = 0
+        while time.monotonic() < end or samples < 6:  # three thirds, also on a slow machine
+            time.sleep(min(SETTINGS["pause_every"], max(0.5, end - time.monotonic())))
             self.pause()
             self.sample()
+            samples += 1
             self.may_go.set()
         self.finish(threads)
 
@@ -216,6 +182,7 @@ class Worker:
     def close(self):
         for each in (self.watch, self.moody, self.loki):
             each.close(5.0)
+        self.sdks.close()
 
     def settle_all(self):
         for page in list(PAGES.values()):
@@ -234,6 +201,7 @@ class Worker:
         ENDING.append(self.leave)
         self.begin(daemon=True)
         time.sleep(max(0.0, end - time.monotonic()))
+        BOOK.write(leaving=time.time_ns())
 
     def leave(self):
         """All has been closed; what comes now is lost, and counted."""
@@ -267,6 +235,7 @@ class Worker:
         PAGES.clear()
         self.lock = threading.Lock()
         self.busy = 0
+        self.sdks.init_sentry()
         self.call()
         self.call()
         self.rest()

@@ -136,7 +136,11 @@ class Answering:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def events(self):
-        envelopes = [Envelope.deserialize(body) for body in self._bodies]
+        return self.events_of(self._bodies)
+
+    @staticmethod
+    def events_of(bodies):
+        envelopes = [Envelope.deserialize(body) for body in bodies]
         return [event for envelope in envelopes if (event := envelope.get_event()) is not None]
 
     def close(self):
