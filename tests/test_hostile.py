@@ -392,6 +392,25 @@ def test_slow_sink_makes_no_prompts(front):
     assert done.seen.texts == [str(number) for number in range(1, 20_001)]
 
 
+def test_stopped_terminal_makes_no_prompts(front):
+    """Nor is one that could not be read on because what is passed on was not taken."""
+    read, write = os.pipe()
+
+    def reader():
+        time.sleep(0.6)
+        while os.read(read, 65536):
+            pass
+
+    thread = threading.Thread(target=reader)
+    thread.start()
+    line = "x" * 1000
+    done = front(f"yes {line} | head -n 3000 >&2", capture=False, stderr=write)
+    os.close(write)
+    thread.join()
+    os.close(read)
+    assert done.seen.texts == [line] * 3000
+
+
 def test_prompt_reaches_the_terminal_at_once(front):
     """What is passed on is raw and does not wait for the end of a line, nor for records."""
     read, write = os.pipe()

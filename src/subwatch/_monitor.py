@@ -140,7 +140,11 @@ class Monitor:
         for lines in batches:
             emit(lines)
         if batches:
-            self._session.handed_on(name, time.time_ns())
+            self._session.hold(name, time.time_ns())
+
+    def hold(self, name: str, held: bool) -> None:
+        """Tell that a watched stream is not read for a while, or is again: what is unfinished there is no prompt."""
+        self._session.hold(name, time.time_ns(), held)
 
     def _go_blind(self, error: Exception) -> None:
         self._blind = True

@@ -126,6 +126,7 @@ class Reading:
         """Stop reading, so that the child is slowed down as it would be without us."""
         if not channel.paused and not channel.eof:
             channel.paused = True
+            self._hold(channel)
             if not channel.resting:
                 self.poller.forget_read(channel.fd)
 
@@ -133,8 +134,13 @@ class Reading:
         """Read on."""
         if channel.paused:
             channel.paused = False
+            self._hold(channel)
             if not channel.eof and not channel.resting:
                 self.poller.read(channel.fd, lambda: self._readable(channel))
+
+    def _hold(self, channel: Channel) -> None:
+        if channel.watched and self.monitor is not None:
+            self.monitor.hold(channel.name, channel.paused)
 
     def close_channel(self, channel: Channel) -> None:
         """Read no more of a stream, whether or not it has ended; the child is told if it goes on writing."""

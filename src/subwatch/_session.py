@@ -30,6 +30,7 @@ class _Stream:
     __slots__ = (
         "bytes",
         "framer",
+        "held",
         "level",
         "lines",
         "name",
@@ -47,6 +48,7 @@ class _Stream:
         self.bytes = 0
         self.lines = 0
         self.since = 0
+        self.held = False  # it is not read at present
         self.pieces = Pieces(pipeline, max_line)
         self.level = 0  # of the beginning of a line that is shown in pieces
         self.skipped = False  # nobody wants its lines
@@ -116,9 +118,11 @@ class Session:
             stream.framer.feed(stream.pieces.cut(stream.framer.take(), rows))
         return self._rows(stream, time_ns, rows)
 
-    def handed_on(self, name: str, time_ns: int) -> None:
-        """Take note that the sinks have the lines of a stream: until now an unfinished one waited for them."""
-        self._streams[name].since = time_ns
+    def hold(self, name: str, time_ns: int, held: bool | None = None) -> None:
+        """Take note that an unfinished line has waited for sinks until now, or that its stream is or is not read."""
+        stream = self._streams[name]
+        stream.since = time_ns
+        stream.held = stream.held if held is None else held
 
     def skip(self, name: str, data: bytes, time_ns: int) -> Sequence[Lines]:
         """As `feed`, where nobody wants lines: bytes are counted, the last are kept for the tail."""
@@ -145,13 +149,13 @@ class Session:
 
     def idle_at(self) -> int | None:
         """When `idle` has something to do, in nanoseconds since the epoch; None while nothing waits."""
-        waiting = [stream.since for stream in self._streams.values() if stream.framer.pending]
+        waiting = [s.since for s in self._streams.values() if s.framer.pending and not s.held]
         return min(waiting) + self._delay if waiting else None
 
     def idle(self, time_ns: int) -> Sequence[Lines]:
         """Show unfinished lines that have waited long enough, such as prompts."""
         # abs(): a clock that was set back must not hold a prompt for hours
-        waiting = [s for s in self._streams.values() if abs(time_ns - s.since) >= self._delay]
+        waiting = [s for s in self._streams.values() if not s.held and abs(time_ns - s.since) >= self._delay]
         return self._release(time_ns, waiting)
 
     def finish(self, time_ns: int) -> Sequence[Lines]:
