@@ -100,6 +100,12 @@ class Sdks:
             integrations=[OTLPIntegration(setup_otlp_traces_exporter=False, setup_propagator=False)],
         )
 
+    def warm_up(self):
+        """Have the SDKs import what they import late: a module that a thread imports at a fork stays locked in the child."""
+        sentry_sdk.capture_message("warming up")
+        sentry_sdk.flush(5)
+        self.flush()
+
     def flush(self):
         for provider in self._providers:
             provider.force_flush()

@@ -219,6 +219,8 @@ class Worker:
 
     def fork(self, end):
         """Fork in the middle, again and again; each process watches children of its own, with the same sinks."""
+        self.call()
+        self.sdks.warm_up()
         threads = self.begin(daemon=False)
         codes = []
         while time.monotonic() < end:
