@@ -200,6 +200,8 @@ class Child(subprocess.Popen["AnyStr"]):
         files: list[Any] = [file for file in (self.stdout, self.stderr) if file is not None]
         if not files or self._communication_started:
             return False
+        if self.stdin is not None and self.stdin.closed:  # wrong or not: that differs between Pythons
+            return False
         try:
             for file in files:
                 if self.text_mode and not file.closed:

@@ -608,11 +608,11 @@ def popen_stdin_only(Popen):
     return proc.communicate(b"said\n"), proc.returncode
 
 
-def popen_stdin_closed(Popen):
-    proc = Popen(["cat"], stdin=PIPE, stdout=PIPE)
+def popen_stdin_closed(Popen, input=None, **kwargs):
+    proc = Popen(["cat"], stdin=PIPE, stdout=PIPE, **kwargs)
     proc.stdin.close()
     try:
-        return proc.communicate()
+        return proc.communicate(input)
     finally:
         proc.stdout.close()
         proc.wait()
@@ -654,6 +654,8 @@ POPEN = {
     ),
     "communicate stdin only": popen_stdin_only,
     "communicate stdin closed": popen_stdin_closed,
+    "communicate stdin closed with input": lambda Popen: popen_stdin_closed(Popen, b"data"),
+    "communicate stdin closed with text": lambda Popen: popen_stdin_closed(Popen, "data", text=True),
     "communicate wrong input": popen_wrong_input,
     "communicate after timeout": popen_twice_after_timeout,
     "communicate text after timeout": lambda Popen: popen_twice_after_timeout(Popen, text=True),
