@@ -25,7 +25,9 @@ EXCLUDED = {
     "test_popen_error": "expects create_subprocess_exec() to find a mock in subprocess.Popen",
     "test_popen_error_with_stdin_pipe": "expects create_subprocess_exec() to find a mock in subprocess.Popen",
     "test_pause_reading": "replaces loop.connect_read_pipe, to look into the transport that asyncio makes for itself",
+    "test_subprocess_read_pipe_cancelled": "expects a mock in the place of loop.connect_read_pipe to be called",
     "test_create_subprocess_fails_with_inactive_watcher": "asks asyncio's child watcher, which ours does not need",
+    "test_pid_not_reaped_before_exit_published": "asks asyncio's child watcher for its thread",
 }
 
 
