@@ -350,6 +350,33 @@ time.sleep(0.15)
         assert (tmp_path / "log").read_text() == expected
 
 
+INTERPRETER = """
+import subwatch
+ends = []
+with subwatch.Popen(CHILD, sinks=[ends.append]):
+    pass
+assert (ends[-1].reason, ends[-1].drained) == ("left_running", False), ends
+done = subwatch.run(["sh", "-c", "echo said; sleep 0.3 &"], stdout=-1, drain=0, sinks=[ends.append])
+assert (done.stdout, ends[-1].reason) == (b"said" + bytes([10]), "exited"), ends
+"""
+
+
+def test_child_of_a_subinterpreter(tmp_path):
+    """Those of Python 3.14 allow no daemon threads: what such a thread would follow is handed over at once."""
+    if sys.version_info < (3, 14):
+        return
+    child = [sys.executable, "-c", OUTLIVES, str(tmp_path / "made")]
+    code = f"""
+from concurrent import interpreters
+interpreter = interpreters.create()
+interpreter.exec({f"CHILD = {child!r}{INTERPRETER}"!r})
+interpreter.close()
+"""
+    done = python(code, options=())
+    assert done.stderr == "".join(f"line {n}\n" for n in range(6))
+    assert (tmp_path / "made").read_text() == "survived"
+
+
 def test_child_outlives_us_on_a_terminal(tmp_path):
     master, slave = pty.openpty()
     chunks = []

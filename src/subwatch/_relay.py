@@ -54,18 +54,16 @@ def follow(drive: Drive, poller: Poller | None = None) -> threading.Thread | Non
         poller: Where it has been started already, or None to read on after its own end.
 
     Returns:
-        The thread, or None where none can be started (at the end of the interpreter, or when there are
-        too many): the streams were handed over at once then.
+        The thread, or None where none can be started (at the end of the interpreter, in a subinterpreter
+        without daemon threads, or when there are too many): the streams were handed over at once then.
     """
-    late = "" if poller else "late-"
+    work, late = contextvars.copy_context().run, "" if poller else "late-"
     thread = threading.Thread(
-        target=contextvars.copy_context().run,
-        args=(_follow, drive, poller),
-        name=f"subwatch-{late}{drive.process.pid}",
-        daemon=True,
+        target=work, args=(_follow, drive, poller), name=f"subwatch-{late}{drive.process.pid}"
     )
     _enroll(drive, thread.join)
     try:
+        thread.daemon = True
         if not threading.main_thread().is_alive():  # in another exit hook: ours would not run any more
             raise RuntimeError
         thread.start()
