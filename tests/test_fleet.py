@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import contextvars
 import logging
@@ -89,19 +90,23 @@ def executor(kind):
     elif kind == "threads":
         with ThreadPoolExecutor(3) as made:
             yield made
+    elif kind == "interpreters":
+        with concurrent.futures.InterpreterPoolExecutor(3) as made:
+            yield made
     else:
         with ProcessPoolExecutor(3, mp_context=get_context(kind)) as made:
             yield made
 
 
-KINDS = ("default", "threads", "fork", "forkserver")
+KINDS = ["default", "threads", "fork", "forkserver"]
+INTERPRETERS = ["interpreters"] if sys.version_info >= (3, 14) else []
 
 
 def say(text, end=0):
     return ["sh", "-c", f'echo "{text}" >&2; exit {end}']
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS + INTERPRETERS)
 def test_one_result_for_each_command_in_order(kind):
     watch = subwatch.Watch(sinks=[], tags={"job": "x"})
     commands = [say(n, n) for n in range(6)] + [["no-such-program"]]
@@ -118,7 +123,7 @@ def test_one_result_for_each_command_in_order(kind):
     assert repr(results[1]).startswith("MapResult(1, 'sh exited with code 1 after ")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS + INTERPRETERS)
 def test_failures_and_timeouts_are_the_results_own(kind):
     commands = [["false"], {"args": ["sleep", "60"], "timeout": 0.2}, ["true"]]
     with executor(kind) as engine:
@@ -162,6 +167,12 @@ def test_records_come_to_the_sinks_of_the_caller(kind):
     for records in sink.runs.values():
         assert [type(record) for record in records] == [Start, Line, Exit]
         assert records[-1].run.fields == {"trace_id": "abc"}
+
+
+def test_records_cannot_come_from_interpreters():
+    for kind in INTERPRETERS:
+        with executor(kind) as engine, pytest.raises(subwatch.ConfigError, match="use threads or processes"):
+            subwatch.Watch(sinks=[]).map([["true"]], executor=engine, records="caller")
 
 
 def test_records_come_live(tmp_path):

@@ -94,6 +94,10 @@ def run_all(
     """See `Watch.map`; everything is submitted when this returns."""
     if records not in ("worker", "caller"):
         raise ConfigError(f'records= is "worker" or "caller", not {records!r}')
+    # new in Python 3.14: threads, but what we have is not theirs, and they may not have one that sends
+    apart = getattr(concurrent.futures, "InterpreterPoolExecutor", ())
+    if records == "caller" and isinstance(executor, apart):
+        raise ConfigError('records="caller": interpreters cannot send them; use threads or processes')
     calls = [_call(command, keywords) for command in commands]
     own = concurrent.futures.ThreadPoolExecutor(os.cpu_count()) if executor is None else None
     engine = executor or own

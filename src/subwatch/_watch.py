@@ -125,7 +125,7 @@ class Watch:
             executor: Any :class:`concurrent.futures.Executor`; by default threads, one for each CPU.
             ordered: Give the results in the order of the commands, or as they come.
             records: Whose sinks get the records: those of the ``"worker"``, where this watch is made again from
-                its options, or live those of the ``"caller"``.
+                its options, or live those of the ``"caller"`` (not with an `InterpreterPoolExecutor`).
             host: Name or address of this machine as workers reach it, for ``records="caller"``; what listens
                 there takes only who knows a key that travels with the tasks.
             keywords: Further arguments of `run` for every command; those of a mapping come before them.
