@@ -19,7 +19,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-ROTEL = "rotel==0.0.1a15"
+# as in pyproject.toml; the one for Python 3.14 is the last that is not made for one Python only
+ROTEL = ("rotel==0.0.1a10; python_version >= '3.14'", "rotel==0.0.1a15; python_version < '3.14'")
 REQUESTS = {
     "/v1/traces": ExportTraceServiceRequest,
     "/v1/logs": ExportLogsServiceRequest,
@@ -98,25 +99,26 @@ def free_port():
 def find_agent(folder):
     """The collector's program and its environment: it needs the shared library of the Python it is made for.
 
-    Where ours has none (pyenv builds without), the next Python that has one gets the package, too.
+    Where ours has none (pyenv builds without), the next Python that has one gets the package, too; so where the one
+    for Python 3.14 needs a newer C library than there is.
     """
     others = (shutil.which(f"python3{minor}") for minor in (".11", ".12", ".13", ""))
     for python in (sys.executable, *filter(None, others)):
         if python != sys.executable:
             subprocess.run([python, "-m", "venv", folder / "venv"], check=True)
             python = str(folder / "venv" / "bin" / "python")
-            subprocess.run([python, "-m", "pip", "install", "-q", ROTEL], check=True)
+            subprocess.run([python, "-m", "pip", "install", "-q", *ROTEL], check=True)
         show = "import rotel, sysconfig; print(rotel.__path__[0]); print(sysconfig.get_config_var('LIBDIR'))"
         found = subprocess.run([python, "-c", show], capture_output=True, text=True)
         if found.returncode:
-            pytest.fail(f"the OTLP collector is missing: pip install {ROTEL}")
+            pytest.fail("the OTLP collector is missing: pip install --group test-opentelemetry")
         package, libraries = found.stdout.splitlines()
         agent = f"{package}/rotel-agent"
         environment = {**os.environ, "LD_LIBRARY_PATH": libraries}
         if subprocess.run([agent, "--version"], env=environment, capture_output=True).returncode == 0:
             return agent, environment
         shutil.rmtree(folder / "venv", ignore_errors=True)
-    pytest.fail("the OTLP collector finds no libpython: apt-get install libpython3-dev")
+    pytest.fail("the OTLP collector finds no libpython, or too old a libc: apt-get install libpython3-dev")
 
 
 def wait_for(port, agent, timeout=10.0):
