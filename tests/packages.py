@@ -5,8 +5,8 @@
 Each sdist is built, its wheel is built from it, and both are checked by twine. The second build, of a copy of the
 sources elsewhere with other file times and modes, has to give the same bytes. Then, on each Python: the core alone
 is installed into an environment that has nothing else, then all of them together by the extras of the core; there the
-command runs, and every sink is found and made. In CI a Python that is not there is a failure. With ``--out`` the
-built files are kept, and nothing is installed.
+command runs, and every sink is found and made. In CI a Python that is not there is a failure, but for 3.14. With
+``--out`` the built files are kept, and nothing is installed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 NAMES = ["loki", "opentelemetry", "rich", "sentry"]
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
-REQUIRED = PYTHONS[:3]  # what the classifiers promise
+REQUIRED = PYTHONS[:3]  # the newest is not everywhere yet
 EPOCH = os.environ.get("SOURCE_DATE_EPOCH", "1767225600")
 CORE = """
 import subwatch, importlib.metadata as metadata
@@ -134,10 +134,10 @@ def find(version: str) -> str | None:
 
 
 def pythons() -> list[str]:
-    """The interpreters to try; those that are missing are said, and refused in CI."""
+    """The interpreters to try; those that are missing are said, and refused in CI where they are required."""
     found = {version: find(version) for version in PYTHONS}
-    missing = [version for version in REQUIRED if not found[version]]
-    if missing and os.environ.get("CI"):
+    missing = [version for version in PYTHONS if not found[version]]
+    if os.environ.get("CI") and not all(found[version] for version in REQUIRED):
         raise SystemExit(f"not here: Python {', '.join(missing)}")
     if missing:
         print("not here, so not tried: Python", ", ".join(missing))
