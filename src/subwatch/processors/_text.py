@@ -8,14 +8,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["Batch", "join", "lines_with", "numbered"]
+__all__ = ["ESCAPES", "Batch", "join", "lines_with", "numbered", "strip_ansi"]
 
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[@-Z\\^_])")
+# Escape sequences (ECMA-48): CSI such as colours, also when cut off at the end of a line; strings such as titles and
+# links (OSC); those of two or three characters. Bounded, so that what only begins like one hides nothing.
+# Redaction has a pattern of its own: it may look past colours, but what is written into a title can be a secret.
+_END = r"(?=\n)|\Z"
+_CSI = rf"[0-?]{{0,64}}+[ -/]{{0,8}}+(?:[@-~]|{_END})"
+_STRING = r"[^\x07\n\x1b\x90\x98\x9c-\x9f]{0,4096}+(?:\x07|\x1b\\|\x9c)"
+_ANSI = rf"\x1b(?:\[{_CSI}|[\]PX^_]{_STRING}|[ -/]{{1,8}}+(?:[0-~]|{_END})|[0-OQ-WYZ\\`-~]|{_END})"
+_ESCAPES = re.compile(_ANSI)
+#: The same, and those that are one character of Latin-1 instead of two of ASCII.
+ESCAPES = re.compile(rf"{_ANSI}|\x9b{_CSI}|[\x9d\x90\x98\x9e\x9f]{_STRING}")
 
 
 def strip_ansi(text: str) -> str:
-    """Take escape sequences out (ECMA-48: control sequences, system commands, two-character escapes)."""
-    return _ANSI.sub("", text) if "\x1b" in text else text
+    """Take escape sequences out."""
+    return _ESCAPES.sub("", text) if "\x1b" in text else text
 
 
 def join(texts: Iterable[str]) -> str:

@@ -27,7 +27,8 @@ _HARMLESS = frozenset(
     ("default", "disabled", "enabled", "optional", "password", "required", "secret", "trust")
 )
 _CONTENT = r"[^\r\n]+"
-_COLOURS = r"\x1b\[[0-?]*+[ -/]*+[@-~]"  # and all else that moves the cursor; they may stand amid a name
+# And all else that moves the cursor: they may stand amid a name. Other escape sequences hold text, which is searched.
+_COLOURS = r"\x1b\[[0-?]*+[ -/]*+[@-~]"
 
 
 def sensitive_values(env: Mapping[str, str]) -> frozenset[str]:

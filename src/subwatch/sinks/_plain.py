@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import re
 
+from ..processors._text import ESCAPES
+
 __all__ = ["all_plain", "plain"]
 
-# Escape sequences (ECMA-48): CSI such as colours, also when cut off at the end; strings such as titles and
-# links (OSC); those of two or three characters. Bounded, so that what only begins like one hides nothing.
-_ESCAPES = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]{0,64}[ -/]{0,8}(?:[@-~]|\Z)"
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x90\x98\x9c-\x9f]{0,4096}(?:\x07|\x1b\\|\x9c)"
-    r"|\x1b[ -/]{1,8}(?:[0-~]|\Z)|\x1b(?:[0-OQ-WYZ\\`-~]|\Z)"
-)
 # What a terminal acts on or cannot show: controls but the tab, line separators, marks that turn the direction
 # of writing (CVE-2021-42574), halves of surrogate pairs.
 _MARKS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -33,7 +28,7 @@ def plain(text: str, encoding: str = "utf-8") -> str:
         Text of one line.
     """
     if _MARKS.search(text) is not None:
-        text = _MARKS.sub(_spelled, _ESCAPES.sub("", text))
+        text = _MARKS.sub(_spelled, ESCAPES.sub("", text))
     if not encoding.startswith("utf") and not text.isascii():
         text = text.encode(encoding, "backslashreplace").decode(encoding)
     return text
