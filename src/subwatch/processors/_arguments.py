@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-from ._names import KEYS, compiled
+from ._names import compiled, sensitive_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["redact_arguments", "script_spans", "sensitive_name"]
+__all__ = ["redact_arguments", "script_spans"]
 
-# A name is secret when one of these words stands in it, bounded by "-", "_", "." or capitals ...
-_SENSITIVE = (
-    r"(?i)pass(?:word|wd|wort|phrase|code)|(?:^|[-_.]|(?<=[a-z])(?-i:(?=[A-Z])))(?:pass|pwd|pw|auth|authorization|jwt|otp|sas|sig|signature)(?![a-z])"
-    r"|secrets?(?![a-z])|token(?![a-z])|bearer(?![a-z])|credentials?(?![a-z])|cookie(?![a-z])"
-    rf"|(?:{'|'.join(KEYS)})[-_. ]?key(?![a-z])|session[-_]?id$|(?<![a-z])session$"
-)
-# ... unless its last word says that the value is something else: where the secret is, or a property of it.
-_ABOUT = (
-    r"(?i)(?:^no-|^(?:old)?pwd$|(?:^|[-_.])(?:file|files|path|dir|jar|stdin|env|cmd|command|program|sock|url|uri|endpoint|name|id|fd"
-    r"|type|mechanism|method|mode|length|ttl|timeout|expiry|expires|prompt|helper|provider|store|count|limit)$"
-    r"|askpass$|(?-i:(?:File|Path|Dir|Env|Type|Name)$)|^(?:desktop|xdg)[-_]session)"
-)
 _OPTION = r"(?:--?|/)([\w.-]+)\Z"
 _ASSIGNED = r"(?s)((?:--?|/)?(?:[\w.-]+=)??([\w.-]+)[=:])(.+)\Z"
 _ACCOUNT = r"\A[\w$#]+/(?=[^/])"
@@ -90,12 +76,6 @@ _PROGRAMS = (
 _STAYS = _PROGRAMS - {"sshpass"}
 # `--password` of these takes no value: it asks.
 _PROMPTING = r"psql|pg_\w+|(?:create|drop|vacuum|reindex|cluster)(?:db|user)|mysql\w*|mariadb[\w-]*"
-
-
-@lru_cache(1024)
-def sensitive_name(name: str) -> bool:
-    """Whether an option or variable of this name holds a secret."""
-    return compiled(_SENSITIVE).search(name) is not None and compiled(_ABOUT).search(name) is None
 
 
 def redact_arguments(

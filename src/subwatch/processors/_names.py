@@ -15,55 +15,45 @@ __all__ = [
     "ELEMENT",
     "EQUALS",
     "FIGURES",
-    "KEYS",
     "OPTION_END",
     "SINGLE_QUOTED",
     "compiled",
     "kind_of",
     "may_end",
+    "sensitive_name",
 ]
 
 # Names of secrets. These end in a word that tells whatever stands before it (PGPASSWORD, csrftoken) ...
-_STRONG = (
-    *(
-        "password",
-        "passwd",
-        "passwort",
-        "passphrase",
-        "passcode",
-        "secret",
-        "token",
-        "credential",
-        "credentials",
-    ),
-    *("authorization", "cookie"),
-)
-#: What stands before "key".
-KEYS = (
-    *(
-        "api",
-        "access",
-        "account",
-        "secret",
-        "private",
-        "encryption",
-        "signing",
-        "master",
-        "shared",
-        "auth",
-        "client",
-    ),
+_PASSWORDS = ("password", "passwd", "passwort", "passphrase", "passcode")
+_STRONG = (*_PASSWORDS, "secret", "token", "credential", "credentials", "authorization", "cookie")
+# ... or in "key" behind one of these ...
+_KEYS = (
+    *("api", "access", "account", "secret", "private", "encryption", "signing", "master", "shared", "auth", "client"),
     *("service", "storage", "deploy", "session", "aes", "hmac"),
-)
+)  # fmt: skip
+_KEY = rf"(?:{'|'.join(_KEYS)})[-_. ]?key"
 # ... these are a word of their own; and where a colon follows they must be quoted (JSON), else it is prose.
-_WEAK = ("auth", "jwt", "otp", "pass", "pwd", "sas", "session", "sessionid", "session_id", "sig", "signature")
+_WORDS = ("auth", "jwt", "otp", "pass", "pwd", "sas", "sig", "signature")
+_WEAK = (*_WORDS, "session", "sessionid", "session_id")
 _SUFFIXES = ("base", "confirmation", "hash", "new", "old", "prod", "value")
+
+# In names of options and variables one of these words may stand anywhere, bounded by "-", "_", "." or capitals ...
+_SENSITIVE = (
+    rf"(?i){'|'.join(_PASSWORDS)}|(?:{'|'.join(_STRONG)}|secrets|bearer|{_KEY})(?![a-z])"
+    rf"|(?:^|[-_.]|(?<=[a-z])(?-i:(?=[A-Z])))(?:{'|'.join(_WORDS)}|pw)(?![a-z])|(?:(?<![a-z])session|session-?id)$"
+)
+# ... unless its last word says that the value is something else: where the secret is, or a property of it.
+_ABOUT = (
+    r"(?i)(?:^no-|^(?:old)?pwd$|(?:^|[-_.])(?:file|files|path|dir|jar|stdin|env|cmd|command|program|sock|url|uri|endpoint|name|id|fd"
+    r"|type|mechanism|method|mode|length|ttl|timeout|expiry|expires|prompt|helper|provider|store|count|limit)$"
+    r"|askpass$|(?-i:(?:File|Path|Dir|Env|Type|Name)$)|^(?:desktop|xdg)[-_]session)"
+)
 
 #: Patterns are compiled when a text first passes their gates: most never are.
 compiled = lru_cache(None)(re.compile)
 
 _NAME = (
-    rf"(?:(?i:(?P<eol>authorization|cookie)|(?P<strong>{'|'.join(_STRONG)}|(?:{'|'.join(KEYS)})[-_. ]?key))"
+    rf"(?:(?i:(?P<eol>authorization|cookie)|(?P<strong>{'|'.join(_STRONG)}|{_KEY}))"
     rf"|(?i:(?<![a-z])(?:{'|'.join(_WEAK)}))|(?<=[a-z])(?:{'|'.join(word.title() for word in _WEAK)}))"
     rf"(?i:[-_.]?(?:\d|{'|'.join(_SUFFIXES)}))?\Z"
 )
@@ -132,6 +122,12 @@ def kind_of(name: str) -> str:
     """How sure this names a secret: ``"eol"`` (a header), ``"strong"``, ``"weak"``, or ``""`` for no."""
     match = compiled(_NAME).search(name)
     return "" if match is None else match.lastgroup or "weak"
+
+
+@lru_cache(1024)
+def sensitive_name(name: str) -> bool:
+    """Whether an option or variable of this name holds a secret."""
+    return compiled(_SENSITIVE).search(name) is not None and compiled(_ABOUT).search(name) is None
 
 
 @lru_cache(4096)

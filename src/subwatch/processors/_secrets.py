@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ._arguments import script_spans, sensitive_name
+from ._arguments import script_spans
 from ._names import (
     COLON,
     DOUBLE_QUOTED,
@@ -25,6 +25,7 @@ from ._names import (
     compiled,
     kind_of,
     may_end,
+    sensitive_name,
 )
 
 TYPE_CHECKING = False

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from ._arguments import redact_arguments, sensitive_name
+from ._arguments import redact_arguments
 from ._forms import ENDINGS, SHORTEST, literals
-from ._names import compiled
+from ._names import compiled, sensitive_name
 from ._secrets import BARE, BEGIN_KEY, HEADER, NAME_CHARACTERS, NAME_REACH, find_spans, open_end
 
 TYPE_CHECKING = False
