@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from subwatch.processors import _names, _secrets, redact
+from subwatch.processors import _finders, _names, _secrets, redact
 from subwatch.processors.redact import FAILED, MASK, Redactor, sensitive_values
 
 PLAIN = Redactor()
@@ -515,7 +515,7 @@ LOGS = st.lists(st.sampled_from(STAMPS) | NAMED | st.sampled_from([*WORDS, "\n",
 def test_gates_lose_nothing(text: str) -> None:
     """On whole texts, with gates, is found what all rules find line by line without them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_secrets, "may_end", lambda tail: True)
+        patch.setattr(_finders, "may_end", lambda tail: True)
         keys, slow = slowly(text)
     fast = {at for start, end, _ in _secrets.find_spans(text) for at in range(start, end)}
     assert fast - keys == slow - keys
@@ -530,16 +530,15 @@ def test_gates_let_every_name_pass(name: str) -> None:
 
 def slowly(text: str) -> tuple[set[int], set[int]]:
     """Which characters are parts of private keys, and of any secret: each line searched by each rule, ungated."""
-    everywhere = "[:=]"
-    keys = {at for start, end, _ in _secrets._private_keys(text) for at in range(start, end)}
+    everywhere = _secrets.Rule("", "", "[:=]", _finders.named_values)
+    key = next(rule for rule in _secrets.RULES if rule.name == "private key")
+    keys = {at for start, end, _ in key.find(text) for at in range(start, end)}
     slow: set[int] = set(keys)
     offset = 0
     for line in re.split(r"(\r\n|\n|\r)", text):
         if line not in ("\r\n", "\n", "\r"):
-            found = [
-                span for rule in _secrets.RULES for span in rule.find(line) if rule.name != "private key"
-            ]
-            found += _secrets._named_values(everywhere, line)
+            rules = (*(rule for rule in _secrets.RULES if rule is not key), everywhere)
+            found = [span for rule in rules for span in rule.find(line)]
             slow |= {offset + at for start, end, _ in found for at in range(start, end)}
         offset += len(line)
     return keys, slow

@@ -41,8 +41,7 @@ def patterns():
             elif isinstance(value, str) and info.name in STRINGS and is_pattern(name, value):
                 found.setdefault(value, (f"{info.name}.{name}", SIZE))
     for rule in importlib.import_module("subwatch.processors._secrets").RULES:
-        for value in getattr(rule.find, "args", ()):
-            found.setdefault(value, (f"redaction: {rule.name}", SIZE))
+        found.setdefault(rule.pattern, (f"redaction: {rule.name}", SIZE))
     for family in FAMILIES:
         found.setdefault(family._pattern, (f"family: {family.name}", SIZE))
     for recognizer in DEFAULT:
@@ -64,13 +63,15 @@ def is_pattern(name, value):
 
 
 #: Modules whose strings are patterns that are compiled when they are first needed.
-STRINGS = {f"subwatch.processors.{name}" for name in ("_arguments", "_names", "_secrets", "redact")}
+STRINGS = {
+    f"subwatch.processors.{name}" for name in ("_arguments", "_finders", "_names", "_secrets", "redact")
+}
 #: Patterns that are only tried at one place of a text, with `match` or `fullmatch`; others are searched for.
 ANCHORED = {
     *(
-        "_secrets._VALUE",
-        "_secrets._EOL",
-        "_secrets._BARE_VALUE",
+        "_finders._VALUE",
+        "_finders._EOL",
+        "_finders._BARE_VALUE",
         "_arguments._OPTION",
         "_arguments._ASSIGNED",
     ),

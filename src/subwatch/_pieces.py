@@ -6,7 +6,7 @@ Such a line is shown in pieces, each redacted in the light of what was shown of 
 from __future__ import annotations
 
 from ._lines import has_long_line, split_block
-from .processors._secrets import BEGIN_KEY, HEADER
+from .processors._finders import BEGIN_KEY, HEADER
 from .records import CONTINUED, TRUNCATED
 
 TYPE_CHECKING = False

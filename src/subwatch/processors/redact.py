@@ -5,15 +5,16 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from ._arguments import redact_arguments
+from ._finders import BARE, BEGIN_KEY, HEADER, NAME_CHARACTERS, NAME_REACH
 from ._forms import ENDINGS, SHORTEST, literals
 from ._names import compiled, sensitive_name
-from ._secrets import BARE, BEGIN_KEY, HEADER, NAME_CHARACTERS, NAME_REACH, find_spans, open_end
+from ._secrets import find_spans, open_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from ._secrets import Span
+    from ._finders import Span
 
 __all__ = ["FAILED", "MASK", "Redactor", "sensitive_values"]
 
