@@ -75,6 +75,7 @@ LINES = [
     ("POST https://hooks.slack.com/services/T0/B0/abc 200", "POST https://hooks.slack.com/services/*** 200"),
     ("https://discord.com/api/webhooks/1/abc", "https://discord.com/api/webhooks/***"),
     ("https://api.telegram.org/bot12:abc/getMe", "https://api.telegram.org/bot***"),
+    ("https://x.webhook.office.com/webhookb2/ab@cd", "https://x.webhook.office.com/webhookb2/***"),
     (r"send: b'GET /\r\nAuthorization: Basic abc'", r"send: b'GET /\r\nAuthorization: ***"),
     # commands that programs show
     ("running x --password hunter2 --verbose", "running x --password *** --verbose"),
@@ -84,6 +85,11 @@ LINES = [
         "Command '['x', '--db-password', '***', 'y']' failed",
     ),
     (r'["x", \"--token\", \"ab\"]', r'["x", \"--token\", \"***\"]'),
+    (
+        "/usr/bin/java -cp x Load -user me -password hunter2 -v",
+        "/usr/bin/java -cp x Load -user me -password *** -v",
+    ),
+    ("Command '['plink', '-pw', 'a b', 'host']' failed", "Command '['plink', '-pw', '***', 'host']' failed"),
     ("+ mysql -uroot -phunter2 db", "+ mysql -uroot -p*** db"),
     ("++ curl -u me:pw http://x", "++ curl -u me:*** http://x"),
     # others
@@ -102,6 +108,7 @@ LINES = [
     ("a ghp_" + "a1B2" * 9 + " b", "a ghp_*** b"),
     ("github_pat_" + "A1b2C3d4E5" * 2 + "ab_" + "x" * 59, "github_pat_***"),
     ("glpat-abcdefghij-KLMNOPQRST", "glpat-***"),
+    ("AGE-SECRET-KEY-1" + "QPZRY9X8" * 7 + "GF", "AGE-SECRET-KEY-***"),
     ("id AKIAIOSFODNN7EXAMPLE.", "id AKIA***."),
     ("xoxb-123456789012-abcdefABCDEF", "xoxb-***"),
     ("sk_live_" + "a1" * 12, "sk_live_***"),
@@ -145,6 +152,7 @@ INTACT = [
     "1 + mysql -ppage",
     "password=None, token: null; secret=<nil> {'api_key': None, 'pass': True} --token none",
     "SyntaxError: Unexpected token: '}' at line 3",
+    "two-pass x, 1-password 2, the -password option, [-passwd <new>] <a:password>",
 ]
 
 ARGUMENTS = [
@@ -509,6 +517,7 @@ LOGS = st.lists(st.sampled_from(STAMPS) | NAMED | st.sampled_from([*WORDS, "\n",
 @settings(max_examples=2000, deadline=None)
 @given(ANY | LOGS)
 @example("password\\:a")
+@example(":password>a")
 @example("otp=1\nsig1=2")
 @example("'password'\"://")
 @example('password": "zQ cookie: \'password":zQ cookie: \'password:zQ ')

@@ -93,12 +93,14 @@ def named_values(matches: Iterable[Match[str]]) -> Iterator[Span]:
 
 
 def dashes(matches: Iterable[Match[str]]) -> Iterator[Span]:
-    """Find tokens, and the values in ``--NAME VALUE`` and ``'--NAME', 'VALUE'``: programs show what they run."""
+    """Find tokens, and the values in ``--NAME VALUE`` and ``'-password', 'VALUE'``: programs show what they run."""
     for match in matches:
-        if match.lastindex == 1:
-            yield (*match.span(1), BARE)
-        elif sensitive_name(match[2]) and (span := _value(match.string, match.end(), False, "")):
-            yield span
+        if match.lastindex == 2:
+            yield (*match.span(2), BARE)
+        elif match.lastindex is None or sensitive_name(match[1]):
+            span = _value(match.string, match.end(), False, "")
+            if span is not None:
+                yield span
 
 
 def elements(matches: Iterable[Match[str]]) -> Iterator[Span]:
@@ -106,7 +108,8 @@ def elements(matches: Iterable[Match[str]]) -> Iterator[Span]:
     for element in matches:
         head = element.string[max(0, element.start() - NAME_REACH) : element.start()]
         before = head.rstrip(NAME_CHARACTERS)
-        if before.endswith(("<", ":")) and sensitive_name(head[len(before) :]):
+        prefix = before[:-1].rstrip(NAME_CHARACTERS) if before.endswith(":") else before
+        if prefix.endswith("<") and sensitive_name(head[len(before) :]):
             yield (*element.span(1), BARE)
 
 

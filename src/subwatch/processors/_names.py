@@ -104,7 +104,7 @@ _LAST_OF_BARE, _LAST_OF_ANY = (
 _bare = partial(_ending, [*_STRONG, "key"], figure=False)
 _any = partial(_ending, [*_STRONG, "key", *_WEAK], figure=True)
 EQUALS = (
-    rf"""=(?<=[{_LAST_OF_ANY}0-9"' \t]=)(?:{_any("=")}(?<!pid=)"""
+    rf"""=(?<=[{_LAST_OF_ANY}0-9"' \t]=)(?:{_any("=")}(?<!pid=)(?<!path=)(?<![ps]ort=)"""
     rf"""|(?<=["' \t]=)(?:{_any(_GAP + "=")}|(?<=[\\"' \t]["' \t]=)))"""
 )
 COLON = (

@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 
 __all__ = ["RULES", "find_spans", "open_end"]
 
-# In a description two blanks follow, and in prose a verb.
-_OPTION = (
-    rf"([a-zA-Z][\w-]{{1,64}}+){OPTION_END}"
+# The rest of an option's name, and what does not follow: in a description two blanks do, and in prose a verb.
+_NAME = r"[a-zA-Z0-9_-]"
+_NO_PROSE = (
     r"(?:\\{0,3}[\"'],?[ \t]*+|[ \t](?![ \t]))(?![-<[]|\Z|(?:is|was|are|must|has|not|and|or|for|can|cannot|may|to|in"
     r"|with|options?|arguments?|flag|requires?|needs?|instead)\b)"
 )
+_OPTION = rf"-([a-zA-Z]{_NAME}{{1,64}}+)(?=[\\\"' \t]){OPTION_END}{_NO_PROSE}"
+# Of those with one dash, only passwords: each kind more would cost all lines with a date.
+_PASSWORD = rf"p(?<=[\"' \t]-p)(?:ass(?:word|wd|phrase)?|w){_NO_PROSE}"
 
 
 class Rule:
@@ -84,8 +87,8 @@ _SHAPES = (
     ),
     (
         "-",
-        r"-(?<=[abeijoprst]-)",
-        r"(?:(?<=glpat-)|(?<=sk-ant-)|(?<=sk-proj-)|(?<=xox[abeoprs]-)|(?<=pypi-))",
+        r"-(?<=[Yabeijoprst]-)",
+        r"(?:(?<=glpat-)|(?<=sk-ant-)|(?<=sk-proj-)|(?<=xox[abeoprs]-)|(?<=pypi-)|(?<=AGE-SECRET-KEY-))",
         r"[\w-]{16}",
     ),
     (".", r"\.(?<=[Gs]\.)", r"(?:(?<=SG\.)|(?<=hvs\.))", r"[\w-]{16}"),
@@ -93,9 +96,12 @@ _SHAPES = (
     ("AIz", "AIza", "", r"[\w-]{30}"),
     ("J", "J", r"(?<=eyJ)", r"[\w-]{16}"),
 )
-_DASHED = next(
-    literal[1:] + _token(before, start) for gates, literal, before, start in _SHAPES if gates == "-"
+_TOKENS = {gates: literal + _token(before, start) for gates, literal, before, start in _SHAPES}
+# Addresses that are secret themselves: they let you post, or be a bot.
+_HOOK = (
+    rf"hook(?:s(?:(?<=/webhooks)|\.slack\.com/services)|(?<=webhook)\.office\.com/webhookb2)/({_HIDDEN}++)"
 )
+_BOT = rf"gram\.org/bot({_HIDDEN}++)"
 
 RULES = (
     Rule("name=value", "=", EQUALS, named_values),
@@ -106,8 +112,8 @@ RULES = (
     Rule("+ command", "+", r"\+ (?:(?<=^\+ )|(?<=[+\r\n]\+ ))(\S[^\r\n]*+)", traced),
     Rule("password in URL", "@:/", rf"://{_USER}*+:({_AUTHORITY}+)@"),
     Rule("password in URL, as it is", "@:/", rf"://(?!\[){_USER}*+:{_UNESCAPED}@"),
-    Rule("address of a hook", "k/", rf"k(?:(?<=hooks\.slack)\.com/services|(?<=/webhook)s)/({_HIDDEN}++)"),
-    Rule("address of a bot", "g/:", rf"g(?<=telegram\.org)/bot({_HIDDEN}++)"),
+    Rule("address of a hook", "k/.", _HOOK),
+    Rule("address of a bot", "g/.", _BOT),
     Rule("token in URL", "@:/", rf"://(?:(?<=ttp://)|(?<=ttps://)|(?<=git://))({_USER}++)@"),
     Rule(
         "password in SQL",
@@ -117,13 +123,14 @@ RULES = (
     Rule("new password", "@:", r"assword is generated for [^\s:]{1,80}+:[ \t]++([^\s\"'][^\s]*+)"),
     Rule("bearer", "B", r"Bearer[ \t]++([^\s\"',;]++)"),
     Rule("private key", "-BEGIN", BEGIN_PEM, private_keys),
-    *(
-        Rule(f"token {literal}", gates, literal + _token(before, start))
-        for gates, literal, before, start in _SHAPES
-        if gates != "-"
+    *(Rule(f"token {gates}", gates, _TOKENS[gates]) for gates in ("_", ".", "A", "AIz", "J")),
+    # one search for several: dashes are everywhere, and most stand behind a figure or a letter that ends no prefix
+    Rule(
+        "token -, --name value, -password value",
+        "-",
+        rf"-(?<![-0-9cdf-hk-nqu-zA-XZ]-)(?:{_OPTION}|{_PASSWORD}|{_TOKENS['-'][1:]})",
+        dashes,
     ),
-    # one search for both: dashes are everywhere
-    Rule("token -, --name value", "-", rf"-(?:{_DASHED}|-{_OPTION})", dashes),
 )
 
 # By their first gates, so that none is looked for twice: what is missing takes a search of the whole text.
