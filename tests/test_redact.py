@@ -92,6 +92,8 @@ LINES = [
     ("Command '['plink', '-pw', 'a b', 'host']' failed", "Command '['plink', '-pw', '***', 'host']' failed"),
     ("+ mysql -uroot -phunter2 db", "+ mysql -uroot -p*** db"),
     ("++ curl -u me:pw http://x", "++ curl -u me:*** http://x"),
+    ("+ vault login hvsx", "+ vault login ***"),
+    ("+ echo 'db.local:5432:*:me:pw'", "+ echo 'db.local:5432:*:me:***'"),
     # others
     ("<ns:Password>a b</ns:Password>", "<ns:Password>***</ns:Password>"),
     ("<user>me</user><apiKey>ab</apiKey>", "<user>me</user><apiKey>***</apiKey>"),
@@ -190,6 +192,53 @@ ARGUMENTS = [
     ("curl --oauth2-bearer pw u", "curl --oauth2-bearer *** u"),
     ("sqlplus -s scott/tiger@db @x.sql", "sqlplus -s scott/*** @x.sql"),
     ("sqlplus / as sysdba", "sqlplus / as sysdba"),
+    ("vault login hvsx", "vault login ***"),
+    (
+        "vault login -method=userpass username=me password=pw",
+        "vault login -method=userpass username=me password=***",
+    ),
+    ("vault login -method=github", "vault login -method=github"),
+    ("vault operator unseal aB3=", "vault operator unseal ***"),
+    ("rabbitmqctl -n rabbit@h add_user me p=w", "rabbitmqctl -n rabbit@h add_user me ***"),
+    ("sudo rabbitmqctl change_password vault pw", "sudo rabbitmqctl change_password vault ***"),
+    ("rabbitmqctl add_vhost v", "rabbitmqctl add_vhost v"),
+    ("/sbin/wpa_passphrase net pw", "/sbin/wpa_passphrase net ***"),
+    (
+        "mc alias set name http://h:9000 key pw --api S3v4",
+        "mc alias set name http://h:9000 key *** --api S3v4",
+    ),
+    ("mc alias list name", "mc alias list name"),
+    ("nmcli dev wifi connect net password pw", "nmcli dev wifi connect net password ***"),
+    ("nmcli con modify net wifi-sec.psk pw", "nmcli con modify net wifi-sec.psk ***"),
+    ("aws configure set aws_secret_access_key pw", "aws configure set aws_secret_access_key ***"),
+    ("aws configure set profile.x.aws_session_token pw", "aws configure set profile.x.aws_session_token ***"),
+    ("aws configure set region eu-west-1", "aws configure set region eu-west-1"),
+    ("poetry config pypi-token.pypi pw", "poetry config pypi-token.pypi ***"),
+    (
+        "npm config set //registry.npmjs.org/:_authToken pw",
+        "npm config set //registry.npmjs.org/:_authToken ***",
+    ),
+    ("git config credential.helper store", "git config credential.helper store"),
+    ("mysqladmin -u root password pw", "mysqladmin -u root password ***"),
+    ("redis-cli -h x AUTH pw", "redis-cli -h x AUTH ***"),
+    ("curl -b a=b -s http://x", "curl -b *** -s http://x"),
+    ("curl -ba=b --cookie c=d http://x", "curl -b*** --cookie *** http://x"),
+    ("curl -b jar.txt http://x", "curl -b jar.txt http://x"),
+    (
+        "kubectl create secret generic x --from-literal=foo=a=b --from-literal bar=c",
+        "kubectl create secret generic x --from-literal=foo=*** --from-literal bar=***",
+    ),
+    ("kubectl create configmap x --from-literal=foo=a", "kubectl create configmap x --from-literal=foo=a"),
+    ("ncftpget -u me -p pw host . /x", "ncftpget -u me -p *** host . /x"),
+    (
+        "keytool -list -keystore x -storepass pw -srckeypass pw",
+        "keytool -list -keystore x -storepass *** -srckeypass ***",
+    ),
+    ("plink -ssh -P 22 -pw pw host", "plink -ssh -P 22 -pw *** host"),
+    ("echo db:5432:app:me:pw", "echo db:5432:app:me:***"),
+    ("echo 10:20:30:40:50 00:11:22:33:44:55 a:b:c:d:e", "echo 10:20:30:40:50 00:11:22:33:44:55 a:b:c:d:e"),
+    ("echo machine h login me password pw", "echo machine h login me password ***"),
+    ("make login test password x", "make login test password x"),
 ]
 
 # What `shell=True` and `sh -c` are given is made of command lines, too.
@@ -203,6 +252,11 @@ SCRIPTS = [
     ("for f in *; do\n7z a -ppw $f\ndone", "for f in *; do\n7z a -p*** $f\ndone"),
     ("DB_PASSWORD=pw ./x 'it is \"fine\"'", "DB_PASSWORD=*** ./x 'it is \"fine\"'"),
     ("echo 'not closed; mysql -p", "echo 'not closed; mysql -p"),
+    ("echo '*:*:*:me:pw' > ~/.pgpass", "echo '*:*:*:me:***' > ~/.pgpass"),
+    (
+        'echo "machine h login me password pw" >> ~/.netrc',
+        'echo "machine h login me password ***" >> ~/.netrc',
+    ),
 ]
 
 

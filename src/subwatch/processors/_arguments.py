@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ._names import compiled, sensitive_name
 
 TYPE_CHECKING = False
@@ -31,7 +33,7 @@ _SEPARATE = {
     **dict.fromkeys(("redis-cli", "valkey-cli"), "-a"),
     **dict.fromkeys(("ldapsearch", "ldapadd", "ldapmodify", "ldapdelete", "ldappasswd", "ldapwhoami"), "-w"),
     **dict.fromkeys(("zip", "unzip", "sqlcmd", "bcp", "mosquitto_pub", "mosquitto_sub", "ipmitool"), "-P"),
-    **dict.fromkeys(("useradd", "usermod"), "-p"),
+    **dict.fromkeys(("useradd", "usermod", "ncftp", "ncftpget", "ncftpput", "ncftpls"), "-p"),
 }
 _JOINED = {
     **_SEPARATE,
@@ -64,6 +66,30 @@ _USER_OPTIONS = {
 }
 _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "ash", "fish", "su"))
 _ORACLE = frozenset(("sqlplus", "sqlldr", "expdp", "impdp"))  # take user/password@database
+# What programs take without an option: words that stand before the secret, "*" for any, "$" for the name
+# of a secret; options between do not count.
+_OPERANDS = {
+    program: [words.split() for words in before]
+    for programs, before in (
+        ("vault bao", ("login", "operator unseal")),
+        ("rabbitmqctl", ("add_user *", "change_password *", "authenticate_user *")),
+        ("wpa_passphrase", ("wpa_passphrase *",)),
+        ("mc mcli", ("alias set * * *", "config host add * * *")),
+        ("nmcli", ("password", "802-1x.password", "wifi-sec.psk", "802-11-wireless-security.psk")),
+        ("aws git npm pip pnpm poetry yarn", ("set $", "config $")),
+        ("mysqladmin mariadb-admin", ("password",)),
+        ("redis-cli valkey-cli", ("auth", "AUTH")),
+        ("echo printf", ("machine * login * password",)),
+    )
+    for program in programs.split()
+}
+_KUBERNETES = frozenset(("kubectl", "oc"))
+_LITERAL = r"\A(?:--from-literal=)?[^=]+="
+# Lines of ~/.pgpass and ~/.netrc, as scripts write them with echo.
+_WRITTEN = (
+    r"\A(?:(?![0-9a-f:]+\Z)[^\s:/]+:(?:[0-9]{2,5}|\*):[^\s:/]+:[^\s:/]+:(?=[^\s:]+\Z)"
+    r"|machine\s+\S+\s+login\s+\S+\s+password\s+(?=\S))"
+)
 _PROGRAMS = (
     _JOINED.keys()
     | _APART.keys()
@@ -71,6 +97,8 @@ _PROGRAMS = (
     | _USER_OPTIONS.keys()
     | _SHELLS
     | _ORACLE
+    | _OPERANDS.keys()
+    | _KUBERNETES
     | {"htpasswd", "ssh", "scp"}
 )
 _STAYS = _PROGRAMS - {"sshpass"}
@@ -102,7 +130,7 @@ def _judged(argv: Sequence[str]) -> Iterator[tuple[str | None, bool]]:
     """Tell of each word how it begins before its secret (None if there is none), and whether it may be a script."""
     before = ""
     programs: list[str] = []
-    login = False
+    operands: list[str] = []
     for index, word in enumerate(argv):
         name = word.rpartition("/")[2]
         if index == 0:
@@ -112,13 +140,14 @@ def _judged(argv: Sequence[str]) -> Iterator[tuple[str | None, bool]]:
             if name in _PROGRAMS and name not in programs:
                 # run by sudo, env, sshpass ...; or a user or database is called so: then the first still counts
                 programs = [name, *(other for other in programs if other in _STAYS)]
-            login = login or word == "login"
-            parts = (_public_part(program, login, before, word) for program in programs)
+            parts = (_public_part(program, operands, before, word) for program in programs)
             prefix = next((part for part in parts if part is not None), None)
             if prefix is None and "htpasswd" in programs and index == len(argv) - 1 and _batch(argv):
                 prefix = ""
             yield prefix, not (_SHELLS | {"ssh"}).isdisjoint(programs)
         before = word
+        if word[:1] != "-":
+            operands.append(name)
 
 
 def script_spans(script: str) -> Iterator[tuple[int, int]]:
@@ -145,21 +174,22 @@ def _script(script: str, mask: str) -> str:
     return "".join((*pieces, script[shown:]))
 
 
-def _public_part(program: str, login: bool, before: str, word: str) -> str | None:
+def _public_part(program: str, operands: Sequence[str], before: str, word: str) -> str | None:
     """How `word` begins before its secret, which goes on to the end of the word; None if there is none."""
     if before == _SEPARATE.get(program) or before in _APART.get(program, ()):
         return ""
-    if login and program in _LOGIN and before == "-p":
+    login = program in _LOGIN and "login" in operands
+    if login and before == "-p":
         return ""
-    if program in _ORACLE and (account := compiled(_ACCOUNT).match(word)):
-        return account[0]
+    if (known := _by_place(program, operands, before, word)) is not None:
+        return known
     option = compiled(_OPTION).match(before)
     if option is not None and sensitive_name(option[1]) and not compiled(_FLAG).fullmatch(word):
         if program == "openssl":  # pass:VALUE, but also file:PATH, env:NAME, stdin
             return "pass:" if word.startswith("pass:") else None
         if not (before == "--password" and compiled(_PROMPTING).fullmatch(program)):
             return ""
-    joined = _JOINED.get(program) or ("-p" if login and program in _LOGIN else None)
+    joined = _JOINED.get(program) or ("-p" if login else None)
     if joined is not None and len(word) > 2 and word.startswith(joined):
         return joined
     users = _USER_OPTIONS.get(program, ())
@@ -174,6 +204,31 @@ def _public_part(program: str, login: bool, before: str, word: str) -> str | Non
         if not script and not compiled(_CONNECTION).search(assigned[3]):
             return assigned[1]
     return None
+
+
+def _by_place(program: str, operands: Sequence[str], before: str, word: str) -> str | None:
+    """The same, of words that are secret for the words before them, or for their own form."""
+    if program in _ORACLE and (account := compiled(_ACCOUNT).match(word)):
+        return account[0]
+    if word[:1] != "-" and any(map(partial(_agree, operands), _OPERANDS.get(program, ()))):
+        # what is logged in with may have a name, by which it is judged
+        return None if "login" in operands and "=" in word.rstrip("=") else ""
+    if program in _KUBERNETES and "--from-literal" in (before, word[:14]) and "secret" in operands:
+        literal = compiled(_LITERAL).match(word)
+        return literal[0] if literal else None
+    if program == "curl" and "=" in word and "-b" in (before, word[:2]):
+        return "" if before == "-b" else "-b"
+    if program in ("echo", "printf") and (line := compiled(_WRITTEN).match(word)):
+        return line[0]
+    return None
+
+
+def _agree(operands: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Whether the last operands are those that stand before a secret."""
+    last = operands[-len(wanted) :]
+    return len(last) == len(wanted) and all(
+        a in ("*", b) or (a == "$" and sensitive_name(b)) for a, b in zip(wanted, last, strict=True)
+    )
 
 
 def _user(word: str) -> str | None:

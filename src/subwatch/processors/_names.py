@@ -39,7 +39,7 @@ _SUFFIXES = ("base", "confirmation", "hash", "new", "old", "prod", "value")
 
 # In names of options and variables one of these words may stand anywhere, bounded by "-", "_", "." or capitals ...
 _SENSITIVE = (
-    rf"(?i){'|'.join(_PASSWORDS)}|(?:{'|'.join(_STRONG)}|secrets|bearer|{_KEY})(?![a-z])"
+    rf"(?i){'|'.join(_PASSWORDS)}|(?:{'|'.join(_STRONG)}|secrets|bearer|storepass|keypass|{_KEY})(?![a-z])"
     rf"|(?:^|[-_.]|(?<=[a-z])(?-i:(?=[A-Z])))(?:{'|'.join(_WORDS)}|pw)(?![a-z])|(?:(?<![a-z])session|session-?id)$"
 )
 # ... unless its last word says that the value is something else: where the secret is, or a property of it.
