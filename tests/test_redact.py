@@ -55,6 +55,21 @@ LINES = [
     (r"{\"password\":\"a b\",\"x\":\"y\"}", r"{\"password\":\"***\",\"x\":\"y\"}"),
     (r"\"password\": \"a \\\"b\\\" c\", \"x\"", r"\"password\": \"***\", \"x\""),
     ("password: token: abc", "password: *** ***"),
+    ('{"passwords": ["a b", "c"], "n": ["d"]}', '{"passwords": ["***", "***"], "n": ["d"]}'),
+    ('{"api_keys":["a","b","c"]}', '{"api_keys":["***","***","***"]}'),
+    ("{'secret': ['a', \"b\"], 'tokens': ['c']}", "{'secret': ['***', \"***\"], 'tokens': ['***']}"),
+    ("The admin password is: a-b", "The admin password is: ***"),
+    ("your root password is 'a b'", "your root password is '***'"),
+    ('<property name="db.password" value="a b"/>', '<property name="db.password" value="***"/>'),
+    ('<add key="ApiKey" type="x" value="ab" />', '<add key="ApiKey" type="x" value="***" />'),
+    ('<input type="password" name="f" value="ab">', '<input type="password" name="f" value="***">'),
+    ("<name>my.password</name><value>ab</value>", "<name>my.password</name><value>***</value>"),
+    (
+        "pass=123 sig=1000 session=1234567 db_pass=1 otp=123456 x",
+        "pass=*** sig=*** session=*** db_pass=*** otp=*** x",
+    ),
+    ("pass=12,ab session=42;c x", "pass=*** session=*** x"),
+    ("password: mustang 5 password: must", "password: *** 5 password: ***"),
     ("password=Nonesuch token=nullable", "password=*** token=***"),
     # URLs
     ("postgres://me:hunter2@db/x", "postgres://me:***@db/x"),
@@ -62,6 +77,10 @@ LINES = [
     ("redis://:hunter2@db:6379/0", "redis://:***@db:6379/0"),
     ("https://ghtoken@github.com/x.git", "https://***@github.com/x.git"),
     ("GET /a?q=1&access_token=abc&y=2 HTTP/1.1", "GET /a?q=1&access_token=***&y=2 HTTP/1.1"),
+    ("GET /maps?key=a1B2c3D4e5F6g7H8i9J0k&q=x", "GET /maps?key=***&q=x"),
+    ("GET /login?next=%2Fx%3Fpassword%3Dab%26q%3D1", "GET /login?next=%2Fx%3Fpassword%3D***%26q%3D1"),
+    ("q=%7B%22api_key%22%3A%22a%2Bb%22%7D", "q=%7B%22api_key%22%3A%22***%22%7D"),
+    ("jdbc:oracle:thin:scott/tiger@//db:1521/x", "jdbc:oracle:thin:scott/***@//db:1521/x"),
     ("https://x/y?X-Amz-Signature=abc&sig=def#z", "https://x/y?X-Amz-Signature=***&sig=***"),
     # headers
     ("> Authorization: Basic bWU6aHVudGVyMg==", "> Authorization: ***"),
@@ -154,6 +173,16 @@ INTACT = [
     "1 + mysql -ppage",
     "password=None, token: null; secret=<nil> {'api_key': None, 'pass': True} --token none",
     "SyntaxError: Unexpected token: '}' at line 3",
+    "killed by signal, sig=15 core=0",
+    '{"pass": 12, "fail": 3, "session": 42}\n',
+    '{"sig":9,"pass":1}\n',
+    "pass=1 of 2, session=4711; sig: 15",
+    "password: must be at least 8 characters",
+    "error: token: cannot be empty, secret: is not set",
+    '{"tokens": 12, "max_tokens": 100} {"keys": ["a", "b"], "targets": ["c"]}',
+    "the password is wrong, the password is: ",
+    '<property name="user" value="me"/> <option type="text" name="x" value="y"> <name>x</name><value>y</value>',
+    "GET /item?key=settings&page=2 /x?key=0123456789012345678901 /x?sort%3Dname%26page%3D2 39%3D",
     "two-pass x, 1-password 2, the -password option, [-passwd <new>] <a:password>",
 ]
 
@@ -426,6 +455,12 @@ PLANTS = [
     "amqp://user:a/{}@host/x",
     "x --password {} y",
     "['x', '--password', '{}', 'y']",
+    "java -cp x y -password {} -v",
+    '{{"passwords": ["x", "{}"]}}',
+    'name="password" value="{}" x',
+    "/x?a=password%3D{}%26b",
+    "/x?key={}1234&b",
+    "jdbc:oracle:thin:scott/{}@host:1521:x",
     "\x1b[36mpassword\x1b[0m=\x1b[35m{}\x1b[0m ",
     "{}",
     "password={} ",
@@ -503,6 +538,8 @@ def session(redactor: Redactor, line: str, cuts: list[int]) -> str:
 @example('password="a {} b"', "password:", "", [11])
 @example('password="a {} b"', 'password:"', "", [12])
 @example('password="a {} b"', 'password:"', "", [19])
+@example('{{"passwords": ["x", "{}"]}}', "", "://", [17])
+@example('{{"passwords": ["x", "{}"]}}', "", "://", [20])
 def test_no_planted_secret_survives(plant: str, before: str, after: str, cuts: list[int]) -> None:
     secret = SECRET.upper() if "AKIA" in plant else SECRET
     redactor = Redactor([secret]) if plant == "{}" else PLAIN
@@ -598,11 +635,10 @@ def slowly(text: str) -> tuple[set[int], set[int]]:
     keys = {at for start, end, _ in key.find(text) for at in range(start, end)}
     slow: set[int] = set(keys)
     offset = 0
-    for line in re.split(r"(\r\n|\n|\r)", text):
-        if line not in ("\r\n", "\n", "\r"):
-            rules = (*(rule for rule in _secrets.RULES if rule is not key), everywhere)
-            found = [span for rule in rules for span in rule.find(line)]
-            slow |= {offset + at for start, end, _ in found for at in range(start, end)}
+    for line in re.findall(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+", text):
+        rules = (*(rule for rule in _secrets.RULES if rule is not key), everywhere)
+        found = [span for rule in rules for span in rule.find(line)]
+        slow |= {offset + at for start, end, _ in found for at in range(start, end)}
         offset += len(line)
     return keys, slow
 
@@ -638,6 +674,7 @@ def test_argv_keeps_length(argv: list[str]) -> None:
 def test_a_long_value_stays_masked_with_bounded_context() -> None:
     for opening in (
         "password=",
+        '"passwords": ["',
         'password="',
         "Authorization: ",
         "x://u:",
@@ -707,7 +744,15 @@ HOSTILE = [
         "<password>x</",
     ),
     *("\x1b[1m", "\x1b[", "\x1b[1mpassword=", "://a:b/", "://a:b/@", "@: assword is generated for "),
-    *("k/hooks.slack.com/services/", "api.telegram.org/bot:"),
+    *("k/hooks.slack.com/services/", "api.telegram.org/bot:", "jdbc:oracle:thin:a/b", " -password x"),
+    *(
+        "password%3D",
+        "%22password%22%3A%22",
+        '"passwords": ["a", ',
+        'name="password" value="x" ',
+        "password is: ",
+    ),
+    *("sig=1", "password: must ", "<name>password</name><value>", "?key=a1"),
 ]
 
 
@@ -733,7 +778,18 @@ def test_cost_is_linear(unit: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "unit", [*HOSTILE, "mysql -px;", "'a", '"a', '"\\', "curl -u a:b ", "sudo ssh sh mysql curl -p"]
+    "unit",
+    [
+        *HOSTILE,
+        "mysql -px;",
+        "vault login ",
+        "echo a:1:b:c:d ",
+        "'a",
+        '"a',
+        '"\\',
+        "curl -u a:b ",
+        "sudo ssh sh mysql curl -p",
+    ],
 )
 def test_cost_of_a_script_is_linear(unit: str) -> None:
     def cost(size: int) -> float:

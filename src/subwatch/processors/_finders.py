@@ -20,6 +20,7 @@ __all__ = [
     "Span",
     "dashes",
     "elements",
+    "encoded",
     "groups",
     "named_values",
     "private_keys",
@@ -53,6 +54,24 @@ _VALUE = (
 _NOTHING = frozenset(
     ("null", "NULL", "nil", "<nil", "None", "none", "undefined", "true", "True", "false", "False")
 )
+# What stands between two strings of a list.
+_MORE = r"""["'][ \t]*+,[ \t]*+(?=["'])"""
+_LISTED = r""":[ \t]*+\[[ \t]*+["']"""
+_LIST, _LIST_CUT = '"passwords": [', r"""["'][ \t]*+,?[ \t]*+\Z"""
+# The name of what stands in the attribute "value", one or two others may be between.
+_ATTRIBUTE = r"""(?i:name|key|type)=["']([\w.-]{1,64}+)["'](?:[ \t]+[\w:.-]{1,32}+=["'][^"']{0,64}+["']){0,2}[ \t]+\Z"""
+_BESIDE = r"<(?:name|key)>([\w.-]{1,64}+)</(?:name|key)>[ \t]*<\Z"
+_KEY_LIKE = r"=(?:[\w-]++\Z|(?=[\w-]{0,64}[0-9])(?=[\w-]{0,64}[A-Za-z])[\w-]{20})"
+_ENCODED_VALUE = r"(?:%22)?((?:[^\s&\"'<>%]|%(?!2[026cC]|3[bB]|7[dD]|0[aAdD]))++)"
+# Numbers by their size: of signals, passes, sessions. What may go on when the next piece comes is no number yet.
+_FIGURES = {
+    name: rf"[:=][ \t]*+[0-9]{{1,{most}}}+(?=[,;)\]}}]{{0,2}}\s|,\")"
+    for name, most in (("sig", 3), ("pass", 2), ("session", 6))
+}
+_SENTENCE = (
+    r":[ \t]++(?:must|should|shall|cannot|can't|is|isn't|was|has|does|doesn't|needs|may|will|not|too|at least)"
+    r"[ \t]++[a-z]"
+)
 _EOL = r"[:=]?+[ \t]*+(?P<bare>[^\s\"'][^\r\n]*+)"
 BEGIN_PEM = r"-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----"
 _END_PEM = r"-----END [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----"
@@ -68,28 +87,79 @@ def named_values(matches: Iterable[Match[str]]) -> Iterator[Span]:
             continue  # inside of a value that goes on: what is named here is masked already
         if not may_end(text[max(0, at - 7) : at]):
             continue  # the character classes let it pass, but no name ends so
-        head = text[max(0, at - NAME_REACH) : at].rstrip(" \t")
+        head = text[max(0, at - NAME_REACH) : at].rstrip(" \t").removesuffix(" is")
         quoted = head.endswith(('"', "'"))
         stem = head.rstrip("\"'\\") if quoted else head
         rest = stem.rstrip(NAME_CHARACTERS)
         name = stem[len(rest) :]
-        kind = kind_of(stem[-16:] if name.lower() == "key" else name)
-        if not kind:
+        kind = kind_of(stem[-16:] if name.lower() == "key" else name) or _named_aside(name, rest, text, at)
+        if (
+            not kind
+            or (kind == "many" and not compiled(_LISTED).match(text, at))
+            or _is_prose(kind, name, quoted, rest, text, at)
+        ):
             continue
         before = rest[-1:]
-        if name.lower() == "token" and rest[-11:].lower() == "unexpected ":
-            continue  # what a parser has stumbled over
-        if text[at] == "=":
-            if name in ("PWD", "OLDPWD"):
-                continue  # the shell's working directory
-        elif not quoted and (kind == "weak" or name[-1] in FIGURES):
-            continue  # prose ("auth: ok")
-        elif not quoted and kind != "eol" and before in ("/", "\\") and text[at + 1 : at + 2] in (" ", "\t"):
-            continue  # a path in an error message ("/etc/passwd: not found")
         span = _value(text, at + 1, kind == "eol", before if before in ('"', "'") and not quoted else "")
-        if span is not None:
-            covered = max(covered, span[1])
-            yield span
+        if span is not None and quoted and "[" in text[at + 1 : span[0]]:
+            spans = list(_listed(text, span))
+        else:
+            spans = [span] if span is not None else []
+        if spans:
+            covered = max(covered, spans[-1][1])
+            yield from spans
+
+
+def _listed(text: str, first: Span) -> Iterator[Span]:
+    """The strings of a list whose first is given; the last span, of no length, is for a list that is cut."""
+    span: Span | None = first
+    while span is not None:
+        yield (span[0], end := span[1], _LIST + span[2].removeprefix("password="))
+        more = compiled(_MORE).match(text, end)
+        span = _value(text, more.end(), False, "") if more else None
+    if compiled(_LIST_CUT).match(text, end):
+        yield (len(text), len(text), f"{_LIST}{text[end]}x{text[end:]}")
+
+
+def _named_aside(name: str, rest: str, text: str, at: int) -> str:
+    """The kind of a value whose own name says nothing: of XML attributes, and of keys in URLs that look like one."""
+    if name.lower() == "value":
+        beside = compiled(_ATTRIBUTE).search(rest)
+        return "strong" if beside and sensitive_name(beside[1]) else ""
+    in_url = name == "key" and rest[-1:] in ("?", "&")
+    return "strong" if in_url and compiled(_KEY_LIKE).match(text, at) else ""
+
+
+def _is_prose(kind: str, name: str, quoted: bool, rest: str, text: str, at: int) -> bool:
+    """Whether what follows a name is no secret: a figure, the rest of a sentence, the shell's working directory."""
+    low = name.lower()
+    if low in _FIGURES and compiled(_FIGURES[low]).match(text, at):
+        return True
+    if text[at] == "=":
+        return name in ("PWD", "OLDPWD")
+    if low == "token" and rest[-11:].lower() == "unexpected ":
+        return True  # what a parser has stumbled over
+    if quoted:
+        return False
+    if kind == "weak" or name[-1] in FIGURES or (kind != "eol" and compiled(_SENTENCE).match(text, at)):
+        return True  # "auth: ok", "password: must be longer"
+    # a path in an error message ("/etc/passwd: not found")
+    return kind != "eol" and rest[-1:] in ("/", "\\") and text[at + 1 : at + 2] in (" ", "\t")
+
+
+def encoded(matches: Iterable[Match[str]]) -> Iterator[Span]:
+    """Find the values in ``NAME%3DVALUE`` and ``%22NAME%22%3A%22VALUE%22``."""
+    covered = 0
+    for match in matches:
+        if match.start() < covered:
+            continue
+        head = match.string[max(0, match.start() - NAME_REACH) : match.start()].removesuffix("%22")
+        if kind_of(head[len(head.rstrip(NAME_CHARACTERS)) :]) in ("", "many"):
+            continue
+        value = compiled(_ENCODED_VALUE).match(match.string, match.end())
+        if value is not None:
+            covered = value.end()
+            yield (*value.span(1), BARE)
 
 
 def dashes(matches: Iterable[Match[str]]) -> Iterator[Span]:
@@ -108,8 +178,11 @@ def elements(matches: Iterable[Match[str]]) -> Iterator[Span]:
     for element in matches:
         head = element.string[max(0, element.start() - NAME_REACH) : element.start()]
         before = head.rstrip(NAME_CHARACTERS)
+        name = head[len(before) :]
+        if name == "value" and (beside := compiled(_BESIDE).search(before)):
+            name = beside[1]
         prefix = before[:-1].rstrip(NAME_CHARACTERS) if before.endswith(":") else before
-        if prefix.endswith("<") and sensitive_name(head[len(before) :]):
+        if prefix.endswith("<") and sensitive_name(name):
             yield (*element.span(1), BARE)
 
 

@@ -13,6 +13,7 @@ __all__ = [
     "COLON",
     "DOUBLE_QUOTED",
     "ELEMENT",
+    "ENCODED",
     "EQUALS",
     "FIGURES",
     "OPTION_END",
@@ -35,6 +36,8 @@ _KEY = rf"(?:{'|'.join(_KEYS)})[-_. ]?key"
 # ... these are a word of their own; and where a colon follows they must be quoted (JSON), else it is prose.
 _WORDS = ("auth", "jwt", "otp", "pass", "pwd", "sas", "sig", "signature")
 _WEAK = (*_WORDS, "session", "sessionid", "session_id")
+# ... these hold several, and are looked for where a list of strings follows (JSON) ...
+_MANY = ("passwords", "secrets", "tokens", "keys")
 _SUFFIXES = ("base", "confirmation", "hash", "new", "old", "prod", "value")
 
 # In names of options and variables one of these words may stand anywhere, bounded by "-", "_", "." or capitals ...
@@ -53,14 +56,14 @@ _ABOUT = (
 compiled = lru_cache(None)(re.compile)
 
 _NAME = (
-    rf"(?:(?i:(?P<eol>authorization|cookie)|(?P<strong>{'|'.join(_STRONG)}|{_KEY}))"
+    rf"(?:(?i:(?P<eol>authorization|cookie)|(?P<strong>{'|'.join(_STRONG)}|{_KEY})|(?P<many>passwords|secrets|tokens|{_KEY}s))"
     rf"|(?i:(?<![a-z])(?:{'|'.join(_WEAK)}))|(?<=[a-z])(?:{'|'.join(word.title() for word in _WEAK)}))"
     rf"(?i:[-_.]?(?:\d|{'|'.join(_SUFFIXES)}))?\Z"
 )
 # The same as far as the last characters tell, one of which may be a quote or blank; two may follow any name.
 _TAIL = (
-    r"(?:(?i:sword|asswd|swort|hrase|scode|ecret|token|ntial|tials|zation|ookie|key|auth|jwt|otp|pass|pwd|sas|ssion"
-    rf"|ionid|on_id|sig|ature|\d|{'|'.join(_SUFFIXES)}|mation)[\\\"' \t]?|[\\\"' \t]{{2}})\Z"
+    r"(?:(?i:swords?|asswd|swort|hrase|scode|ecrets?|tokens?|ntial|tials|zation|ookie|keys?|auth|jwt|otp|pass|pwd|sas"
+    rf"|ssion|ionid|on_id|sig|ature|\d|{'|'.join(_SUFFIXES)}|mation)[\\\"' \t]?|[\\\"' \t]{{2}}|[dtney] is)\Z"
 )
 FIGURES = "0123456789"
 
@@ -109,9 +112,14 @@ EQUALS = (
 )
 COLON = (
     rf""":(?<=[{_LAST_OF_BARE} \t]:)(?:{_bare(":")}"""
-    rf"""|(?<=[ \t]:)(?:{_bare(_BLANK + ":")}|(?<=["' \t][ \t]:)))"""
+    rf"""|(?<=[ \t]:)(?:{_bare(_BLANK + ":")}|(?<=["' \t][ \t]:))|(?<=[dtney] is:))"""
 )
-DOUBLE_QUOTED, SINGLE_QUOTED = (rf"{quote}:(?:{_any(quote + ':')}|(?<=[\\\"']{quote}:))" for quote in "\"'")
+_quoted = partial(_ending, [*_STRONG, "key", *_WEAK, *_MANY], figure=True)
+DOUBLE_QUOTED, SINGLE_QUOTED = (
+    rf"{quote}:(?:{_quoted(quote + ':')}|(?<=[\\\"']{quote}:))" for quote in "\"'"
+)
+#: The same where a URL holds another, or JSON.
+ENCODED = rf"%3(?:[dD]{_any('%3[dD]')}|[aA]{_any('%22%3[aA]')})"
 #: Where the contents of an element of XML stand, by the end of its name; and what an option's name ends in.
 ELEMENT = rf">{_any('>')}([^<\s][^<\r\n]*+)(?=</|\Z)"
 OPTION_END = _any("")
@@ -119,7 +127,7 @@ OPTION_END = _any("")
 
 @lru_cache(4096)  # programs name few things again and again
 def kind_of(name: str) -> str:
-    """How sure this names a secret: ``"eol"`` (a header), ``"strong"``, ``"weak"``, or ``""`` for no."""
+    """How sure this names a secret: ``"eol"`` (a header), ``"strong"``, ``"weak"``, ``"many"``, or ``""`` for no."""
     match = compiled(_NAME).search(name)
     return "" if match is None else match.lastgroup or "weak"
 

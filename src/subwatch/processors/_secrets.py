@@ -11,8 +11,8 @@ Sources: gitleaks (shapes of tokens), Relay and Datadog (names of secrets).
 
 from __future__ import annotations
 
-from ._finders import BEGIN_PEM, dashes, elements, groups, named_values, private_keys, traced
-from ._names import COLON, DOUBLE_QUOTED, ELEMENT, EQUALS, OPTION_END, SINGLE_QUOTED, compiled
+from ._finders import BEGIN_PEM, dashes, elements, encoded, groups, named_values, private_keys, traced
+from ._names import COLON, DOUBLE_QUOTED, ELEMENT, ENCODED, EQUALS, OPTION_END, SINGLE_QUOTED, compiled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,7 +74,12 @@ _USER = r"[^\s/?#\"<>:@]"
 # A password with what should have been escaped; not a port and a path.
 _HIDDEN = r"[^\s\"'<>]"
 _UNESCAPED = r"(?![0-9]{0,5}+[/?#])([^\s/?#\"'<>@]{0,128}+[/?#][^\s\"'<>@]{0,128}+)"
-_OPEN_URL = rf"://(?!\[){_USER}*+:((?![0-9]{{0,5}}+[/?#])[^\s\"'<>@]{{0,257}}+)\Z"
+_ORACLE = r"jdbc:oracle:(?:thin|oci8?):[^\s/:@]{1,128}+/"
+# What turns out to be a password if an "@" follows.
+_OPEN = (
+    rf"://(?!\[){_USER}*+:((?![0-9]{{0,5}}+[/?#])[^\s\"'<>@]{{0,257}}+)\Z",
+    rf"{_ORACLE}([^\s@]{{0,128}}+)\Z",
+)
 # Tokens that tell by their prefix what they are; it stays visible. What must occur, the prefix (a literal to
 # look for, what stands before it), and what the secret must begin with.
 _SHAPES = (
@@ -109,16 +114,18 @@ RULES = (
     Rule('"name": value', ':"', DOUBLE_QUOTED, named_values),
     Rule("'name': value", ":'", SINGLE_QUOTED, named_values),
     Rule("<name>value", "><", ELEMENT, elements),
+    Rule("name%3Dvalue", "%", ENCODED, encoded),
     Rule("+ command", "+", r"\+ (?:(?<=^\+ )|(?<=[+\r\n]\+ ))(\S[^\r\n]*+)", traced),
     Rule("password in URL", "@:/", rf"://{_USER}*+:({_AUTHORITY}+)@"),
     Rule("password in URL, as it is", "@:/", rf"://(?!\[){_USER}*+:{_UNESCAPED}@"),
+    Rule("password of Oracle", "@:/", rf"{_ORACLE}([^\s@]{{1,128}}+)@"),
     Rule("address of a hook", "k/.", _HOOK),
     Rule("address of a bot", "g/.", _BOT),
     Rule("token in URL", "@:/", rf"://(?:(?<=ttp://)|(?<=ttps://)|(?<=git://))({_USER}++)@"),
     Rule(
         "password in SQL",
         "'",
-        r"'(?<=[dDyY] ')(?i:(?<=password ')|(?<=identified by '))([^'\r\n]++(?:''[^'\r\n]*+)*+)",
+        r"'(?<=[dDsSyY] ')(?i:(?<=password ')|(?<=password is ')|(?<=identified by '))([^'\r\n]++(?:''[^'\r\n]*+)*+)",
     ),
     Rule("new password", "@:", r"assword is generated for [^\s:]{1,80}+:[ \t]++([^\s\"'][^\s]*+)"),
     Rule("bearer", "B", r"Bearer[ \t]++([^\s\"',;]++)"),
@@ -154,8 +161,7 @@ def open_end(text: str) -> int | None:
         starts.append(len(text) - stop.start() if stop else 0)
     authority, token = starts
     found = [authority] if text.endswith("://", 0, authority) else []
-    if unescaped := compiled(_OPEN_URL).search(text):
-        found.append(unescaped.start(1))
+    found += (opened.start(1) for pattern in _OPEN if (opened := compiled(pattern).search(text)))
     begins = compiled(_TOKEN_BEGINS).search(text, max(0, token - 1))  # a token may begin with a dot
     if begins is not None:
         found.append(begins.end())
