@@ -93,11 +93,16 @@ LINES = [
     ("amqp://me:a/b#c@mq:5672/x", "amqp://me:***@mq:5672/x"),
     ("POST https://hooks.slack.com/services/T0/B0/abc 200", "POST https://hooks.slack.com/services/*** 200"),
     ("https://discord.com/api/webhooks/1/abc", "https://discord.com/api/webhooks/***"),
+    (
+        'https://discord.com:443 "POST /api/webhooks/1/abc HTTP/1.1" 204',
+        'https://discord.com:443 "POST /api/webhooks/*** HTTP/1.1" 204',
+    ),
     ("https://api.telegram.org/bot12:abc/getMe", "https://api.telegram.org/bot***"),
     ("https://x.webhook.office.com/webhookb2/ab@cd", "https://x.webhook.office.com/webhookb2/***"),
     (r"send: b'GET /\r\nAuthorization: Basic abc'", r"send: b'GET /\r\nAuthorization: ***"),
     # commands that programs show
     ("running x --password hunter2 --verbose", "running x --password *** --verbose"),
+    (r"b'run x \\\n--password ab -v\n'", r"b'run x \\\n--password *** -v\n'"),
     ("x --api-key 'a b' y", "x --api-key '***' y"),
     (
         "Command '['x', '--db-password', 'a b', 'y']' failed",
@@ -180,9 +185,11 @@ INTACT = [
     "password: must be at least 8 characters",
     "error: token: cannot be empty, secret: is not set",
     '{"tokens": 12, "max_tokens": 100} {"keys": ["a", "b"], "targets": ["c"]}',
+    "The meaning of the cookie is: seek, the token is 'x y'",
     "the password is wrong, the password is: ",
     '<property name="user" value="me"/> <option type="text" name="x" value="y"> <name>x</name><value>y</value>',
     "GET /item?key=settings&page=2 /x?key=0123456789012345678901 /x?sort%3Dname%26page%3D2 39%3D",
+    "POST /webhooks/x 200",
     "two-pass x, 1-password 2, the -password option, [-passwd <new>] <a:password>",
 ]
 
@@ -507,6 +514,20 @@ WORDS = [
         "'password'",
         '"secret"',
     ),
+    *(
+        '"passwords": ["',
+        '", "',
+        "%3D",
+        "%22",
+        " is: ",
+        '" value="',
+        ' name="',
+        " -password ",
+        "&key=",
+        " must be",
+        "sig=1",
+    ),
+    *("jdbc:oracle:thin:a/", "<value>", "<name>", "</name>", "/webhooks/", ".org/bot", "AGE-SECRET-KEY-1"),
     *("-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", "  ", "PASSWORD '", "hunter2"),
 ]
 ANY = st.lists(
@@ -538,6 +559,7 @@ def session(redactor: Redactor, line: str, cuts: list[int]) -> str:
 @example('password="a {} b"', "password:", "", [11])
 @example('password="a {} b"', 'password:"', "", [12])
 @example('password="a {} b"', 'password:"', "", [19])
+@example('name="password" value="{}" x', "token:", "", [14])
 @example('{{"passwords": ["x", "{}"]}}', "", "://", [17])
 @example('{{"passwords": ["x", "{}"]}}', "", "://", [20])
 def test_no_planted_secret_survives(plant: str, before: str, after: str, cuts: list[int]) -> None:
@@ -609,6 +631,8 @@ LOGS = st.lists(st.sampled_from(STAMPS) | NAMED | st.sampled_from([*WORDS, "\n",
 @given(ANY | LOGS)
 @example("password\\:a")
 @example(":password>a")
+@example("'password' is: a")
+@example("a.b\n/webhooks/a\n1./webhooks/a")
 @example("otp=1\nsig1=2")
 @example("'password'\"://")
 @example('password": "zQ cookie: \'password":zQ cookie: \'password:zQ ')

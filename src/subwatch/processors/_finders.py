@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._arguments import script_spans
-from ._names import FIGURES, compiled, kind_of, may_end, sensitive_name
+from ._names import FIGURES, SAID, compiled, kind_of, may_end, sensitive_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = [
     "elements",
     "encoded",
     "groups",
+    "hooks",
     "named_values",
     "private_keys",
     "traced",
@@ -37,6 +38,7 @@ BARE, HEADER = "password=x", "authorization: x"
 
 NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_.-" + FIGURES
 NAME_REACH = 96  # characters from the beginning of a name to its "=" or ":", blanks included
+_HOST_REACH = 1024  # characters before the path of an address in which its host is looked for
 
 # A closing mark or separator ends a bare value if a blank, the end or the next name follows.
 _MARKS = r"""[,;&"'`)\]}>]"""
@@ -87,7 +89,9 @@ def named_values(matches: Iterable[Match[str]]) -> Iterator[Span]:
             continue  # inside of a value that goes on: what is named here is masked already
         if not may_end(text[max(0, at - 7) : at]):
             continue  # the character classes let it pass, but no name ends so
-        head = text[max(0, at - NAME_REACH) : at].rstrip(" \t").removesuffix(" is")
+        head = text[max(0, at - NAME_REACH) : at]
+        said = text[at] == ":" and head.endswith(SAID)
+        head = head[:-3] if said else head.rstrip(" \t")
         quoted = head.endswith(('"', "'"))
         stem = head.rstrip("\"'\\") if quoted else head
         rest = stem.rstrip(NAME_CHARACTERS)
@@ -95,6 +99,7 @@ def named_values(matches: Iterable[Match[str]]) -> Iterator[Span]:
         kind = kind_of(stem[-16:] if name.lower() == "key" else name) or _named_aside(name, rest, text, at)
         if (
             not kind
+            or (said and kind == "eol")
             or (kind == "many" and not compiled(_LISTED).match(text, at))
             or _is_prose(kind, name, quoted, rest, text, at)
         ):
@@ -113,8 +118,10 @@ def named_values(matches: Iterable[Match[str]]) -> Iterator[Span]:
 def _listed(text: str, first: Span) -> Iterator[Span]:
     """The strings of a list whose first is given; the last span, of no length, is for a list that is cut."""
     span: Span | None = first
+    end = first[1]
     while span is not None:
-        yield (span[0], end := span[1], _LIST + span[2].removeprefix("password="))
+        end = span[1]
+        yield (span[0], end, _LIST + span[2].removeprefix("password="))
         more = compiled(_MORE).match(text, end)
         span = _value(text, more.end(), False, "") if more else None
     if compiled(_LIST_CUT).match(text, end):
@@ -218,6 +225,15 @@ def groups(matches: Iterable[Match[str]]) -> Iterator[Span]:
     for match in matches:
         start, end = match.span(match.lastindex or 0)
         yield (start, end, BARE)
+
+
+def hooks(matches: Iterable[Match[str]]) -> Iterator[Span]:
+    """Find addresses that let you post; a path alone is one only behind a host, which has a dot."""
+    for match in matches:
+        before = match.string[max(0, match.start() - _HOST_REACH) : match.start()]
+        line = before[max(before.rfind("\n"), before.rfind("\r")) + 1 :]
+        if "." in match[0].removesuffix(match[1]) or "." in line:
+            yield (*match.span(1), BARE)
 
 
 def private_keys(matches: Iterable[Match[str]]) -> Iterator[Span]:

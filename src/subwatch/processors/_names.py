@@ -17,6 +17,7 @@ __all__ = [
     "EQUALS",
     "FIGURES",
     "OPTION_END",
+    "SAID",
     "SINGLE_QUOTED",
     "compiled",
     "kind_of",
@@ -110,6 +111,7 @@ EQUALS = (
     rf"""=(?<=[{_LAST_OF_ANY}0-9"' \t]=)(?:{_any("=")}(?<!pid=)(?<!path=)(?<![ps]ort=)"""
     rf"""|(?<=["' \t]=)(?:{_any(_GAP + "=")}|(?<=[\\"' \t]["' \t]=)))"""
 )
+SAID = ("d is", "t is", "n is", "e is", "y is")  # "The password is: ..."
 COLON = (
     rf""":(?<=[{_LAST_OF_BARE} \t]:)(?:{_bare(":")}"""
     rf"""|(?<=[ \t]:)(?:{_bare(_BLANK + ":")}|(?<=["' \t][ \t]:))|(?<=[dtney] is:))"""

@@ -11,7 +11,7 @@ Sources: gitleaks (shapes of tokens), Relay and Datadog (names of secrets).
 
 from __future__ import annotations
 
-from ._finders import BEGIN_PEM, dashes, elements, encoded, groups, named_values, private_keys, traced
+from ._finders import BEGIN_PEM, dashes, elements, encoded, groups, hooks, named_values, private_keys, traced
 from ._names import COLON, DOUBLE_QUOTED, ELEMENT, ENCODED, EQUALS, OPTION_END, SINGLE_QUOTED, compiled
 
 TYPE_CHECKING = False
@@ -119,7 +119,7 @@ RULES = (
     Rule("password in URL", "@:/", rf"://{_USER}*+:({_AUTHORITY}+)@"),
     Rule("password in URL, as it is", "@:/", rf"://(?!\[){_USER}*+:{_UNESCAPED}@"),
     Rule("password of Oracle", "@:/", rf"{_ORACLE}([^\s@]{{1,128}}+)@"),
-    Rule("address of a hook", "k/.", _HOOK),
+    Rule("address of a hook", "k/.", _HOOK, hooks),
     Rule("address of a bot", "g/.", _BOT),
     Rule("token in URL", "@:/", rf"://(?:(?<=ttp://)|(?<=ttps://)|(?<=git://))({_USER}++)@"),
     Rule(
@@ -135,7 +135,7 @@ RULES = (
     Rule(
         "token -, --name value, -password value",
         "-",
-        rf"-(?<![-0-9cdf-hk-nqu-zA-XZ]-)(?:{_OPTION}|{_PASSWORD}|{_TOKENS['-'][1:]})",
+        rf"-(?<![-0-9cdf-hk-mqu-zA-XZ]-)(?:{_OPTION}|{_PASSWORD}|{_TOKENS['-'][1:]})",
         dashes,
     ),
 )

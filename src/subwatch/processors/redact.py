@@ -170,7 +170,7 @@ class Redactor:
             *_, start, reopen = min(still_open)  # what hides most
             if reopen == BEGIN_KEY or reopen.endswith(HEADER):
                 return reopen
-            return reopen + _name_at_end(text[start:])
+            return reopen + _name_at_end(text[start:], quotes=reopen == BARE)
         if len(text) <= _REACH:
             return text
         tail = text.rstrip(" \t")[-_REACH:] + " " * text.endswith((" ", "\t"))
@@ -245,10 +245,15 @@ def _among_colours(text: str, length: int, found: Iterable[Span]) -> Iterator[Sp
         yield begin, len(text) if end == length else stop, reopen
 
 
-def _name_at_end(value: str) -> str:
-    """What may be the name of another secret, at the end of a value that is cut there: it is still to be hidden."""
+def _name_at_end(value: str, *, quotes: bool) -> str:
+    """What may be the name of another secret, at the end of a value that is cut there: it is still to be hidden.
+
+    Args:
+        value: The value so far.
+        quotes: Whether a quote does not end it: then what is named may stand behind one (``name="password" value=``).
+    """
     end = value[-NAME_REACH:]
-    return end[len(end.rstrip(NAME_CHARACTERS + "=: \t")) :]
+    return end[len(end.rstrip(NAME_CHARACTERS + "=: \t" + "\"'" * quotes)) :]
 
 
 def _withhold(text: str) -> str:
