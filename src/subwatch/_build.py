@@ -130,7 +130,7 @@ def _describe(
 def _command(keywords: Mapping[str, Any]) -> list[str]:
     """The command as a list of strings, the shell included; robust, since Popen has yet to check it."""
     args = keywords["args"]
-    if isinstance(args, (str, bytes, os.PathLike)):
+    if type(args) is not list and isinstance(args, (str, bytes, os.PathLike)):  # to ask an ABC is dear
         argv = [_text(args)]
     else:
         try:
@@ -142,7 +142,7 @@ def _command(keywords: Mapping[str, Any]) -> list[str]:
 
 def _text(value: Any) -> str:
     """A path or argument as text that can be encoded, whatever its bytes."""
-    text = os.fsdecode(value)
+    text = value if type(value) is str else os.fsdecode(value)
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import lru_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ __all__ = [
     "environment",
     "exit_fd",
     "in_foreground",
+    "in_path",
     "is_writable",
     "max_rss_bytes",
     "open_pty",
@@ -143,6 +145,28 @@ def environment() -> tuple[dict[bytes, bytes], dict[str, str]]:
         named: dict[bytes, bytes] = {_Name(name): value for name, value in current.items()}
         _environ = (dict(current), named, dict(os.environ))
     return _environ[1:]
+
+
+_EFFECTIVE = os.access in os.supports_effective_ids
+
+
+def in_path(name: str, path: bytes) -> bytes | None:
+    """Return the first file of this name in the directories of a PATH; None without one, or where it is the child's to say.
+
+    It is for the child to say where a directory is relative, to what may be another working directory.
+    """
+    for place in _places(name, path):
+        if os.access(place, os.F_OK, effective_ids=_EFFECTIVE):
+            return place
+    return None
+
+
+@lru_cache(64)
+def _places(name: str, path: bytes) -> tuple[bytes, ...]:
+    directories = path.split(os.fsencode(os.pathsep))
+    if not name or "/" in name or not all(directory.startswith(b"/") for directory in directories):
+        return ()
+    return tuple(os.path.join(directory, os.fsencode(name)) for directory in directories)
 
 
 def clear(fd: int) -> int:

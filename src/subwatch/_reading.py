@@ -196,8 +196,4 @@ class Reading:
 
     def rested_at(self) -> float | None:
         """When `wake_resting` has something to do, in monotonic seconds, or None."""
-        at: float | None = None
-        for channel in self.channels:
-            if channel.resting and (at is None or channel.last + _REST < at):
-                at = channel.last + _REST
-        return at
+        return min([channel.last + _REST for channel in self.channels if channel.resting], default=None)

@@ -200,7 +200,8 @@ class Redactor:
                     at = text.find(literal, at + 1)
 
     def _known(self, text: str) -> str:
-        return self._filtered(_mask(text, [(start, end) for start, end, _ in self._literal_spans(text)]))
+        found = [(start, end) for start, end, _ in self._literal_spans(text)]
+        return self._filtered(_mask(text, found) if found else text)
 
     def _filtered(self, text: str) -> str:
         if self._filter is None:
