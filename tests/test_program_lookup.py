@@ -115,6 +115,16 @@ def test_the_child_sees_the_name_that_it_was_called_by():
     assert same([name, "-c", code], env=env) == (0, name.encode() + b"\n")
 
 
+@pytest.mark.parametrize("name", ["", "a\0b", "\ud800", "a" * 300, "./tool", "no such tool"])
+def test_odd_names_raise_what_subprocess_raises(name):
+    def what(run):
+        with pytest.raises((OSError, ValueError)) as caught:
+            run([name], capture_output=True)
+        return type(caught.value), str(caught.value)
+
+    assert what(subwatch.run) == what(subprocess.run)
+
+
 def test_a_function_for_the_child_runs_once(tree, tmp_path):
     tree(("script", 0o644), ("script", 0o755))
     count = tmp_path / "count"

@@ -188,7 +188,7 @@ class Desk:
             while (batch := connection.recv()) is not None:
                 batch.run = run
                 if type(batch) is Lines:
-                    tail.add(batch)
+                    tail.add(batch, len(batch))
                     counts[batch.stream] = counts.get(batch.stream, 0) + len(batch)
                 elif type(batch) is Start:
                     start = batch

@@ -105,7 +105,7 @@ class Drive(Reading):
     def heard(self, now: float) -> None:
         """Take note that something was read."""
         self.ending.silent_since = now
-        self._plan_reading(now)  # what is planned for the child's end comes no sooner by this
+        self._plan_idle(now)  # for what else is planned nothing comes sooner by this
 
     def relieved(self) -> None:
         """Take note that a stream has ended, or that all was handed on that had to wait."""
@@ -183,14 +183,12 @@ class Drive(Reading):
             at = self.ending.next() if self._exit_fd is not None else now + _TICK
         elif not self.settled:
             at = now + _TICK if self._group_waits() else self.exited_at + self._drain
-        if at is not None:
-            self.poller.wake(at)
-        self._plan_reading(now)
+        for other in (at, self.rested_at()):
+            if other is not None:
+                self.poller.wake(other)
+        self._plan_idle(now)
 
-    def _plan_reading(self, now: float) -> None:
-        at = self.rested_at()
-        if at is not None:
-            self.poller.wake(at)
+    def _plan_idle(self, now: float) -> None:
         idle_in = self.monitor.idle_in() if self.monitor is not None else None
         if idle_in is not None:
             self.poller.wake(now + idle_in)

@@ -28,6 +28,8 @@ class Framer:
 
     def feed(self, data: bytes) -> bytes:
         """Take a chunk; return the lines that are whole now, endings included, or nothing."""
+        if data[-1:] == b"\n" and not self.pending and not self._swallow and b"\r" not in data:
+            return data  # as most often
         if self._swallow and data:
             self._swallow = False
             if data[0] == 10:

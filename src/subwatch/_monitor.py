@@ -163,10 +163,12 @@ class Monitor:
     def idle_in(self) -> float | None:
         """Seconds until `idle` has something to do, or None."""
         at, due = self._session.idle_at(), self._dispatcher.due()
+        if at is None and due is None:
+            return None
         waits = [] if at is None else [at / 1e9 - time.time()]
         if due is not None:
             waits.append(due - time.monotonic())
-        return max(0.0, min(waits)) if waits else None
+        return max(0.0, min(waits))
 
     def idle(self) -> None:
         """Show unfinished lines that have waited long enough, and let the sinks do what is due."""

@@ -163,10 +163,14 @@ def in_path(name: str, path: bytes) -> bytes | None:
 
 @lru_cache(64)
 def _places(name: str, path: bytes) -> tuple[bytes, ...]:
-    directories = path.split(os.fsencode(os.pathsep))
-    if not name or "/" in name or not all(directory.startswith(b"/") for directory in directories):
+    try:
+        file = os.fsencode(name)
+    except UnicodeEncodeError:  # Popen says so
         return ()
-    return tuple(os.path.join(directory, os.fsencode(name)) for directory in directories)
+    directories = path.split(os.fsencode(os.pathsep))
+    if not file or b"/" in file or b"\0" in file + path or not all(map(os.path.isabs, directories)):
+        return ()
+    return tuple(os.path.join(directory, file) for directory in directories)
 
 
 def clear(fd: int) -> int:

@@ -95,6 +95,7 @@ class Reading:
         elif len(data) < _SMALL and now - channel.last < _QUICK:
             channel.resting = True
             self.poller.forget_read(channel.fd)
+            self.poller.wake(now + _REST)
         channel.last = now
         self.heard(now)
 

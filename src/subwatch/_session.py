@@ -253,7 +253,7 @@ class Session:
                 stream.lines += count
             self._number += count
             self._last_ns = lines.time_ns + count - 1
-            self._tail.add(lines)
+            self._tail.add(lines, count)
 
     def _batch(
         self,

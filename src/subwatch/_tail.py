@@ -79,8 +79,8 @@ class Tail:
         self._total = 0
         self._size = 0
 
-    def add(self, lines: Lines) -> None:
-        """Keep a batch, and forget what is older than need be."""
+    def add(self, lines: Lines, count: int) -> None:
+        """Keep a batch of `count` lines, and forget what is older than need be."""
         skip = 0
         if lines._flags is not None and self._finishes(lines):
             begun, weight, _ = self._batches.pop()
@@ -88,10 +88,10 @@ class Tail:
             self._total -= weight
             whole = _cut(begun, 0, 1)
             whole._endings, whole._flags = lines.endings[:1], [begun.flags[0] & ~PARTIAL]
-            self._put(whole, 0)
+            self._put(whole, 1, 0)
             skip = 1
-        if skip < len(lines):
-            self._put(lines, skip)
+        if skip < count:
+            self._put(lines, count, skip)
 
     def _finishes(self, lines: Lines) -> bool:
         """Whether a batch begins with the mere end of the line that was shown before its end was there."""
@@ -100,8 +100,8 @@ class Tail:
         begun = self._batches[-1][0]
         return begun.stream == lines.stream and len(begun) == 1 and bool(begun.flags[0] & PARTIAL)
 
-    def _put(self, lines: Lines, skip: int) -> None:
-        weight = len(lines) - skip
+    def _put(self, lines: Lines, count: int, skip: int) -> None:
+        weight = count - skip
         if lines._endings is not None or (lines._block is not None and b"\r" in lines._block):
             weight -= lines.endings[skip:].count("\r")
         batches = self._batches
@@ -110,13 +110,13 @@ class Tail:
         batches.append((lines, weight, skip))
         self._total += weight
         self._size += lines.size
-        while self._spare(*batches[0]):
-            self._total -= batches[0][1]
-            self._size -= batches.popleft()[0].size
-
-    def _spare(self, lines: Lines, weight: int, skip: int) -> bool:  # noqa: ARG002
-        many = self._size - lines.size >= _ENOUGH or len(self._batches) > _MOST
-        return many and self._total - weight >= self._limit
+        while len(batches) > _MOST or self._size - batches[0][0].size >= _ENOUGH:
+            oldest, weight, _ = batches[0]
+            if self._total - weight < self._limit:
+                break
+            batches.popleft()
+            self._total -= weight
+            self._size -= oldest.size
 
     def lines(self, limit: int | None = None) -> tuple[Line, ...]:
         """The last lines, detached: they do not keep their large batches alive."""

@@ -61,6 +61,7 @@ class Pipeline:
         self._program = program
         self._recognizers = recognizers
         self._meaning: _Meaning | None = None
+        self._joined: tuple[list[str], str] | None = None
         self._last = Batch(())
 
     def transcoder(self) -> Callable[..., bytes] | None:
@@ -89,7 +90,7 @@ class Pipeline:
             texts = text.split("\n")
             if not texts[-1]:
                 texts.pop()
-            self._last = Batch(texts, text)
+            self._joined = texts, text
         levels = None
         if "<" in text and any([line[:1] == "<" for line in texts]):  # noqa: C419 - faster than a generator
             texts, levels = self.interpret(texts)
@@ -135,7 +136,9 @@ class Pipeline:
     def _batch(self, texts: list[str]) -> Batch:
         batch = self._last
         if batch.texts is not texts:
-            batch = self._last = Batch(texts)
+            joined, self._joined = self._joined, None
+            text = joined[1] if joined is not None and joined[0] is texts else None
+            batch = self._last = Batch(texts, text)
         return batch
 
 
