@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 import subwatch
 
 SAYS = "#!/bin/sh\necho {}\n"

@@ -160,7 +160,7 @@ def _getcwd() -> str:
 
 def _caller() -> Caller | None:
     """The first frame outside of this package, asyncio and subprocess, as :meth:`logging.Logger.findCaller` does."""
-    frame: FrameType | None = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(4)  # those before are _describe, monitor, Watch._prepare
     while frame is not None and frame.f_code.co_filename.startswith(_INTERNAL):
         frame = frame.f_back
     if frame is None:

@@ -61,7 +61,9 @@ class Dispatcher:
             try:
                 entry.stream = sink.open(self._run)
                 env.update(_variables(getattr(entry.stream, "env", None)))
-                self._wanted = self._wanted or not hasattr(entry.stream, "wants_lines")
+                kind = type(entry.stream)  # asked first: to ask for a property computes it
+                if not (hasattr(kind, "wants_lines") or hasattr(entry.stream, "wants_lines")):
+                    self._wanted = True
                 if hasattr(entry.stream, "idle"):
                     self._timed.append(entry)
             except Exception as error:  # noqa: BLE001 - whatever a plugin raises must not reach the child

@@ -151,9 +151,9 @@ _EFFECTIVE = os.access in os.supports_effective_ids
 
 
 def in_path(name: str, path: bytes) -> bytes | None:
-    """Return the first file of this name in the directories of a PATH; None without one, or where it is the child's to say.
+    """Return the first file of this name in the directories of a PATH, or None.
 
-    It is for the child to say where a directory is relative, to what may be another working directory.
+    None too where a directory is relative: the child's working directory may be another.
     """
     for place in _places(name, path):
         if os.access(place, os.F_OK, effective_ids=_EFFECTIVE):

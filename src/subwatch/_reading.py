@@ -45,6 +45,8 @@ class Reading:
     def __init__(self, poller: Waits, channels: Sequence[Channel], monitor: Monitor | None) -> None:
         self.poller: Waits = poller
         self.channels = channels
+        #: Those whose end has not been seen; never changed, but replaced.
+        self.open_channels: Sequence[Channel] = channels
         self.monitor = monitor
         self.hurried: bool = False  # no stream rests: the child is gone
 
@@ -56,14 +58,8 @@ class Reading:
 
     def listen(self) -> None:
         """Begin to wait for what is open."""
-        for channel in self.channels:
-            if not channel.eof:
-                self.poller.read(channel.fd, lambda channel=channel: self._readable(channel))  # type: ignore[misc]
-
-    @property
-    def open_channels(self) -> list[Channel]:
-        """The channels whose end has not been seen."""
-        return [channel for channel in self.channels if not channel.eof]
+        for channel in self.open_channels:
+            self.poller.read(channel.fd, lambda channel=channel: self._readable(channel))  # type: ignore[misc]
 
     @property
     def unfinished(self) -> list[Channel]:
@@ -151,6 +147,7 @@ class Reading:
         if channel.eof:
             return
         channel.eof = True
+        self.open_channels = [other for other in self.open_channels if other is not channel]
         if not channel.paused and not channel.resting:
             self.poller.forget_read(channel.fd)
         if channel.watched and self.monitor is not None:

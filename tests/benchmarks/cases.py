@@ -126,7 +126,9 @@ def run_logging_off(child):
     import subwatch
 
     logging.basicConfig(level=logging.ERROR)
-    subwatch.run(["true"], sinks=["logging"], capture_output=True)  # what importing costs has a row of its own
+    subwatch.run(
+        ["true"], sinks=["logging"], capture_output=True
+    )  # what importing costs has a row of its own
     return measured(lambda: subwatch.run(child, sinks=["logging"], capture_output=True) and None)
 
 
