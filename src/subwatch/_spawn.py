@@ -16,7 +16,7 @@ from . import _os
 from ._captured import Talk, feed_for
 from ._channel import Channel
 from ._ending import Ending
-from ._tap import Tap, watched, writable
+from ._tap import channels, tap
 from ._veil import veil, veil_error
 from .records import Usage
 
@@ -107,22 +107,22 @@ class Child(subprocess.Popen["AnyStr"]):
                 more := monitor.env(env)
             ) is not None:
                 keywords["env"] = more
-            taps = self._tap(keywords, options, direct)
+            taps = tap(keywords, options, direct=direct)
         except BaseException as error:
             monitor.spawn_failed(error)
             raise
         try:
             self._spawn(keywords)
         except BaseException as error:
-            for tap in taps:
-                tap.close()
+            for made in taps:
+                made.close()
             veil_error(error, monitor)
             if isinstance(error, TypeError):
                 _hint(error, keywords, monitor.options)
             monitor.spawn_failed(error)
             raise
         self.args = veil(self.args, monitor)
-        self.channels: list[Channel] = self._channels(taps)
+        self.channels: list[Channel] = channels(taps, self)
         for channel in self.channels:
             if channel.forward is not None and monitor.replaces(channel.name):
                 channel.forward.replaced = partial(monitor.replaces, channel.name)
@@ -150,38 +150,6 @@ class Child(subprocess.Popen["AnyStr"]):
                 else:
                     return
         super().__init__(**keywords)
-
-    def _tap(self, keywords: dict[str, Any], options: Any, direct: bool) -> list[Tap]:
-        """Put our pipes where the child's streams are watched, or captured by us."""
-        taps: list[Tap] = []
-        merged = keywords.get("stderr") == subprocess.STDOUT
-        names = watched(keywords, options["watch_stdout"])
-        size = keywords.get("pipesize", -1)
-        try:
-            for name in ("stderr", "stdout"):
-                target = keywords.get(name)
-                place = 1 if merged and target is None else target  # where stderr goes with it
-                if (name in names and writable(place)) or (direct and target == subprocess.PIPE):
-                    use_pty = options["pty"] if name in names else False
-                    tap = Tap(name, target, use_pty, direct=direct, watched=name in names, size=size)
-                    taps.append(tap)
-                    if not tap.piped:
-                        keywords[name] = tap.child_end
-        except BaseException:
-            for tap in taps:
-                tap.close()
-            raise
-        return taps
-
-    def _channels(self, taps: list[Tap]) -> list[Channel]:
-        channels = []
-        for tap in taps:
-            if tap.piped:
-                channels.append(tap.behind(getattr(self, tap.name)))
-            else:
-                tap.spawned()
-                channels.append(tap.channel())
-        return channels
 
     # -- talking -------------------------------------------------------------------------------------------
 

@@ -12,15 +12,15 @@ from .errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
 _NUMBERS = {"stdout": 1, "stderr": 2}  # descriptors
 
-__all__ = ["Tap", "forwarded", "watched", "writable"]
+__all__ = ["channels", "forwarded", "tap"]
 
 
-def watched(keywords: Mapping[str, Any], both: bool) -> frozenset[str]:
+def _watched(keywords: Mapping[str, Any], both: bool) -> frozenset[str]:
     """Names of the streams whose lines become records, from Popen's arguments; `both`: stdout too."""
     if keywords.get("stderr") == subprocess.STDOUT:
         return frozenset({"stdout"})
@@ -29,7 +29,7 @@ def watched(keywords: Mapping[str, Any], both: bool) -> frozenset[str]:
 
 def forwarded(keywords: Mapping[str, Any], both: bool) -> frozenset[str]:
     """Those of the watched streams that lead to our own of the same name."""
-    return frozenset(name for name in watched(keywords, both) if _is_ours(name, keywords.get(name)))
+    return frozenset(name for name in _watched(keywords, both) if _is_ours(name, keywords.get(name)))
 
 
 def _is_ours(name: str, target: Any) -> bool:
@@ -41,7 +41,7 @@ def _is_ours(name: str, target: Any) -> bool:
         return False
 
 
-def writable(target: Any) -> bool:
+def _writable(target: Any) -> bool:
     """Whether something can be written to what a caller gave for a stream; if not, that is the child's affair."""
     if target is None or target in (subprocess.PIPE, subprocess.DEVNULL):
         return True
@@ -51,7 +51,48 @@ def writable(target: Any) -> bool:
         return False
 
 
-class Tap:
+def tap(keywords: dict[str, Any], options: Mapping[str, Any], *, direct: bool) -> list[_Tap]:
+    """Put our pipes where a child's streams are watched, or captured by us.
+
+    Args:
+        keywords: The arguments of Popen by name; what the child gets in the place of its streams is put there.
+        options: The options of the run.
+        direct: Whether what the caller pipes is captured here, rather than handed on.
+    """
+    taps: list[_Tap] = []
+    merged = keywords.get("stderr") == subprocess.STDOUT
+    names = _watched(keywords, options["watch_stdout"])
+    size = keywords.get("pipesize", -1)
+    try:
+        for name in ("stderr", "stdout"):
+            target = keywords.get(name)
+            place = 1 if merged and target is None else target  # where stderr goes with it
+            if (name in names and _writable(place)) or (direct and target == subprocess.PIPE):
+                use_pty = options["pty"] if name in names else False
+                made = _Tap(name, target, use_pty, direct=direct, watched=name in names, size=size)
+                taps.append(made)
+                if not made.piped:
+                    keywords[name] = made.child_end
+    except BaseException:
+        for made in taps:
+            made.close()
+        raise
+    return taps
+
+
+def channels(taps: Iterable[_Tap], child: subprocess.Popen[Any]) -> list[Channel]:
+    """What is to be read of a child that has been started."""
+    found = []
+    for made in taps:
+        if made.piped:
+            found.append(made.behind(getattr(child, made.name)))
+        else:
+            made.spawned()
+            found.append(made.channel())
+    return found
+
+
+class _Tap:
     """A stream of the child that leads to us.
 
     Args:
