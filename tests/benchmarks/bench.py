@@ -45,6 +45,7 @@ ROWS = [
     ("the same on asyncio", "p50", "latency_aio", "latency_article", ["paced", "500", "2000"],
      ["paced", "500", "2000"], 0.85, 0.75),
     ('run(["true"]), CPU', "cpu", "start_run", "start_std", [], [], 1.4, 1.0),
+    ('run(["true", ...]) with eight arguments, CPU', "cpu", "start_run_words", "start_std_words", [], [], 1.4, 1.0),
     ('run(["true"]), wall', "wall", "start_run", "start_std", [], [], 1.1, 1.0),
     ('asyncio run(["true"])', "cpu", "start_aio", "start_article", [], [], 0.6, 0.45),
     ("1,000 children at once on asyncio", "cpu", "thousand_aio", "thousand_article", ["spread", "200", "1000"],
@@ -57,7 +58,8 @@ ROWS = [
     ("import subwatch above import subprocess, ms", "import", "import_subwatch", "import_subprocess", [], [], 10, 10),
 ]  # fmt: skip
 PEERS = {
-    "std_capture": "subprocess.run", "start_std": "subprocess.run", "article_empty": "the article",
+    "std_capture": "subprocess.run", "start_std": "subprocess.run",
+    "start_std_words": "subprocess.run", "article_empty": "the article",
     "article_logging": "the article", "latency_article": "the article", "start_article": "the article",
     "thousand_article": "the article", "import_subprocess": "-",
 }  # fmt: skip

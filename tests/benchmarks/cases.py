@@ -257,6 +257,21 @@ def start_run(child):
     return repeat(lambda: subwatch.run(["true"], capture_output=True))
 
 
+WORDS = "true --host db.example.com --port 5432 -D /var/lib/backup --checkpoint=fast --verbose".split()
+
+
+@case
+def start_std_words(child):
+    return repeat(lambda: subprocess.run(WORDS, capture_output=True))
+
+
+@case
+def start_run_words(child):
+    import subwatch
+
+    return repeat(lambda: subwatch.run(WORDS, capture_output=True))
+
+
 def repeat_async(make, times=200):
     async def many():
         await make()
