@@ -118,7 +118,9 @@ def test_nothing_is_lost_and_all_is_counted(steps, max_line):
     kept = iter(line.text for line in lines)  # of updates that follow each other only the last counts
     assert all(line.text in kept for line in exit.tail)
     last = [line.text for line in lines[-2:] if line.text or not line.continued]
-    assert [line.text for line in exit.tail[-1:]] == last[-1:]  # the mere end of a line that was shown is no line
+    assert [line.text for line in exit.tail[-1:]] == last[
+        -1:
+    ]  # the mere end of a line that was shown is no line
     going_on = False
     for batch in driver.batches:
         assert (

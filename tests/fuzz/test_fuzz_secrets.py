@@ -128,6 +128,29 @@ OTHERS = st.lists(
 WRAPPERS = st.sampled_from([[], ["sudo"], ["/usr/bin/env", "A=b"], ["nice", "-n", "5"], ["timeout", "5"]])
 
 
+SIGNS = "x host passwort PWD jwt sas \u017fig to\u212aen k login mysql sh vault AKIA eyJ glpat- ghp_ Bearer AGE-SECRET-KEY-1".split()
+WORDS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["", "-", "--", "/", "$ ", "+ ", "{", "https://u", "a@b:1:c:d:", "<", "'", '"', "\x1b[1m", "\r"]
+        ),
+        st.sampled_from([*SIGNS, "-----BEGIN PRIVATE KEY-----"]),
+        st.sampled_from(["", "=", ":", ": ", "://", "%3D", "\n", " is ", "/", ">", '":"', "@h"]),
+        st.sampled_from(
+            ["", "1", "hunter2", "a" * 40, "A1b2" * 9, "'", "@h/x", "\n-----END PRIVATE KEY-----"]
+        ),
+    ).map("".join)
+    | st.text(max_size=6),
+    max_size=6,
+)
+
+
+@given(WORDS)
+def test_a_command_line_is_redacted_the_same_when_it_is_looked_at_as_a_whole_first(argv):
+    word_by_word = Redactor(["hunter2"], filter=lambda word: word)
+    assert Redactor(["hunter2"]).argv(argv) == word_by_word.argv(argv)
+
+
 @example([], (["mysql"], "-p{}"), ["curl"], [])
 @given(WRAPPERS, COMMANDS, OTHERS, OTHERS)
 def test_no_secret_is_seen_in_a_command_line(wrapper, command, between, after):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from ._names import compiled, sensitive_name
+from ._names import compiled, may_be_named, sensitive_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["redact_arguments", "script_spans"]
+__all__ = ["may_be_secret", "redact_arguments", "script_spans"]
 
 _OPTION = r"(?:--?|/)([\w.-]+)\Z"
 _ASSIGNED = r"(?s)((?:--?|/)?(?:[\w.-]+=)??([\w.-]+)[=:])(.+)\Z"
@@ -124,6 +124,16 @@ def redact_arguments(
             yield text(prefix) + mask
         else:
             yield text(_script(word, mask) if script else word)
+
+
+def may_be_secret(argv: Sequence[str], joined: str) -> bool:
+    """Whether a word may be secret by what stands before it or by its own name; quick to tell that none is.
+
+    Args:
+        argv: The command line.
+        joined: Its words in one text.
+    """
+    return may_be_named(joined) or not _PROGRAMS.isdisjoint([word.rpartition("/")[2] for word in argv])
 
 
 def _judged(argv: Sequence[str]) -> Iterator[tuple[str | None, bool]]:

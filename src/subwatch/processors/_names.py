@@ -21,6 +21,7 @@ __all__ = [
     "SINGLE_QUOTED",
     "compiled",
     "kind_of",
+    "may_be_named",
     "may_end",
     "sensitive_name",
 ]
@@ -132,6 +133,17 @@ def kind_of(name: str) -> str:
     """How sure this names a secret: ``"eol"`` (a header), ``"strong"``, ``"weak"``, ``"many"``, or ``""`` for no."""
     match = compiled(_NAME).search(name)
     return "" if match is None else match.lastgroup or "weak"
+
+
+# One of these stands in any such name.
+_STEMS = ("pass", "pwd", "pw", "secret", "token", "credential", "cookie", "key", "auth", "jwt", "otp", "sas", "sig",
+          "bearer", "session")  # fmt: skip
+
+
+def may_be_named(text: str) -> bool:
+    """Whether a text may have a name for which `sensitive_name` is true; quick to tell that it has none."""
+    text = text.lower()
+    return not text.isascii() or any([stem in text for stem in _STEMS])  # noqa: C419 - faster than a generator
 
 
 @lru_cache(1024)

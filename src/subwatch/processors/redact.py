@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from ._arguments import redact_arguments
+from ._arguments import may_be_secret, redact_arguments
 from ._finders import BARE, BEGIN_KEY, HEADER, NAME_CHARACTERS, NAME_REACH
 from ._forms import ENDINGS, SHORTEST, literals
 from ._names import compiled, sensitive_name
@@ -121,6 +121,10 @@ class Redactor:
             As many words as there were.
         """
         try:
+            if self._filter is None:  # which may look at whole words
+                joined = "\n".join(argv)
+                if not (may_be_secret(argv, joined) or "\x1b" in joined or self._spans(joined)):
+                    return tuple(argv)
             return tuple(redact_arguments(argv, self.text, self._known, MASK))
         except Exception:  # noqa: BLE001 - see block
             return (FAILED,) * len(argv)
