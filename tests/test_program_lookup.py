@@ -94,7 +94,22 @@ def test_the_path_of_the_childs_environment_counts(tree):
     assert same(["tool"]) == (0, b"0\n")
     assert same(["tool"], env={**os.environ, "PATH": f"{second}:/bin"}) == (0, b"1\n")
     assert same(["tool"], env={**os.environb, b"PATH": os.fsencode(f"{second}:{first}:/bin")}) == (0, b"1\n")
+    assert same(["tool"], env=os.environ) == (0, b"0\n")
+    assert same(["tool"], env=os.environb) == (0, b"0\n")
+    assert same(["tool"], env={})[0] is same(["tool"], env={"A": "b"})[0] is FileNotFoundError
     assert same(["tool"], executable=os.path.join(second, "tool")) == (0, b"1\n")
+
+
+def test_a_path_that_is_given_twice_or_is_none_raises_what_subprocess_raises(tree):
+    tree(("script", 0o755))
+
+    def what(run, env):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            run(["tool"], env=env, capture_output=True)
+        return type(caught.value), str(caught.value)
+
+    for env in ({"PATH": "/bin", b"PATH": b"/bin"}, {b"PATH": 7}, {b"PATH": b"/bin\0"}):
+        assert what(subwatch.run, env) == what(subprocess.run, env)
 
 
 def test_a_program_that_is_installed_later_is_found_at_once(tree):

@@ -150,14 +150,21 @@ def environment() -> tuple[dict[bytes, bytes], dict[str, str]]:
 _EFFECTIVE = os.access in os.supports_effective_ids
 
 
-def in_path(name: str, path: bytes) -> bytes | None:
-    """Return the first file of this name in the directories of a PATH, or None.
+def in_path(args: Any, env: Any) -> bytes | None:
+    """Return the first file in the directories of PATH that has the name of a command's program, or None.
 
-    None too where a directory is relative: the child's working directory may be another.
+    None too where it is not ours to say: a directory is relative, and the child's working directory may be another;
+    the program is no plain name; the environment is not ours, and not a dictionary of bytes.
     """
-    for place in _places(name, path):
-        if os.access(place, os.F_OK, effective_ids=_EFFECTIVE):
-            return place
+    name = args[0] if isinstance(args, (list, tuple)) and args else args
+    if env is None:
+        path = os.environb.get(b"PATH")
+    else:
+        path = env.get(b"PATH") if type(env) is dict and "PATH" not in env else None
+    if type(name) is str and type(path) is bytes:
+        for place in _places(name, path):
+            if os.access(place, os.F_OK, effective_ids=_EFFECTIVE):
+                return place
     return None
 
 

@@ -135,13 +135,8 @@ class Child(subprocess.Popen["AnyStr"]):
 
         A fifth of the start. What comes of a file that is there and cannot be run, Popen's way decides and says.
         """
-        args = keywords["args"]
-        name = (
-            args if isinstance(args, str) else args[0] if isinstance(args, (list, tuple)) and args else None
-        )
-        path = (keywords.get("env") or os.environb).get(b"PATH")
-        if type(name) is str and path and not _SELF_WILLED & keywords.keys():
-            program = _os.in_path(name, path)
+        if not _SELF_WILLED & keywords.keys():
+            program = _os.in_path(keywords["args"], keywords.get("env"))
             if program is not None:
                 try:
                     super().__init__(**keywords, executable=program)
