@@ -110,6 +110,13 @@ def test_on_line_may_end_the_run(front):
         assert str(done.error) == "cannot stand this"
 
 
+def test_a_line_after_a_silence_ends_the_run_at_once(front):
+    script = "trap '' TERM; echo begin >&2; sleep 0.5; echo port 5432 >&2; sleep 5; echo late >&2"
+    done = front(script, stop_on="port", grace=0.2)
+    assert (done.exit.reason, done.seen.texts) == ("stopped", ["begin", "port 5432"])
+    assert done.took < 4
+
+
 # -- what is said about it ---------------------------------------------------------------------------------
 
 

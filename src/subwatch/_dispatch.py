@@ -61,9 +61,7 @@ class Dispatcher:
             try:
                 entry.stream = sink.open(self._run)
                 env.update(_variables(getattr(entry.stream, "env", None)))
-                kind = type(entry.stream)  # asked first: to ask for a property computes it
-                if not (hasattr(kind, "wants_lines") or hasattr(entry.stream, "wants_lines")):
-                    self._wanted = True
+                self._wanted = self._wanted or not hasattr(entry.stream, "wants_lines")
                 if hasattr(entry.stream, "idle"):
                     self._timed.append(entry)
             except Exception as error:  # noqa: BLE001 - whatever a plugin raises must not reach the child

@@ -105,7 +105,10 @@ class Drive(Reading):
     def heard(self, now: float) -> None:
         """Take note that something was read."""
         self.ending.silent_since = now
-        self._plan_idle(now)  # for what else is planned nothing comes sooner by this
+        if self.ending.reason is not None:  # a line may have told to end the child
+            self._plan(now)
+        else:
+            self._plan_idle(now)  # for what else is planned nothing comes sooner by this
 
     def relieved(self) -> None:
         """Take note that a stream has ended, or that all was handed on that had to wait."""
