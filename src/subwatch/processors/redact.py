@@ -121,7 +121,7 @@ class Redactor:
             As many words as there were.
         """
         try:
-            if self._filter is None:  # which may look at whole words
+            if self._filter is None and len(argv) > 1:  # a filter may look at whole words
                 joined = "\n".join(argv)
                 if not (may_be_secret(argv, joined) or "\x1b" in joined or self._spans(joined)):
                     return tuple(argv)
