@@ -392,6 +392,19 @@ def test_slow_sink_makes_no_prompts(front):
     assert done.seen.texts == [str(number) for number in range(1, 20_001)]
 
 
+def test_slow_sink_makes_no_prompts_of_the_other_stream(front):
+    def slow(record):
+        if type(record) is subwatch.Line and record.stream == "stdout":
+            time.sleep(0.5)
+
+    script = (
+        "printf one >&2; sleep 0.1; echo out; sleep 0.1; echo two >&2; sleep 0.7; printf name: >&2; sleep 0.6"
+    )
+    done = front(script, sinks=[slow], watch_stdout=True)
+    assert sorted(done.seen.texts) == ["name:", "onetwo", "out"]
+    assert [line.partial for line in done.seen.lines] == [False, False, True]
+
+
 def test_stopped_terminal_makes_no_prompts(front):
     """Nor is one that could not be read on because what is passed on was not taken."""
     read, write = os.pipe()

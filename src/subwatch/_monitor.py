@@ -130,9 +130,10 @@ class Monitor:
         if self._blind:
             return
         take = self._session.feed if self._dispatcher.wants_lines else self._session.skip
+        now = time.time_ns()
         try:
             with self._lock:
-                batches = take(name, data, time.time_ns())
+                batches = take(name, data, now)
         except Exception as error:  # noqa: BLE001 - an error of ours must not reach the child
             self._go_blind(error)
             return
@@ -140,7 +141,7 @@ class Monitor:
         for lines in batches:
             emit(lines)
         if batches:
-            self._session.hold(name, time.time_ns())
+            self._session.delayed(time.time_ns() - now)
 
     def hold(self, name: str, held: bool) -> None:
         """Tell that a watched stream is not read for a while, or is again: what is unfinished there is no prompt."""

@@ -118,11 +118,15 @@ class Session:
             stream.framer.feed(stream.pieces.cut(stream.framer.take(), rows))
         return self._rows(stream, time_ns, rows)
 
-    def hold(self, name: str, time_ns: int, held: bool | None = None) -> None:
-        """Take note that an unfinished line has waited for sinks until now, or that its stream is or is not read."""
+    def delayed(self, nanoseconds: int) -> None:
+        """Take note that sinks took so long: no unfinished line has waited for its rest meanwhile."""
+        for stream in self._streams.values():
+            stream.since += nanoseconds
+
+    def hold(self, name: str, time_ns: int, held: bool) -> None:
+        """Take note that a stream is not read for a while, or is again: what is unfinished there is no prompt."""
         stream = self._streams[name]
-        stream.since = time_ns
-        stream.held = stream.held if held is None else held
+        stream.since, stream.held = time_ns, held
 
     def skip(self, name: str, data: bytes, time_ns: int) -> Sequence[Lines]:
         """As `feed`, where nobody wants lines: bytes are counted, the last are kept for the tail."""
