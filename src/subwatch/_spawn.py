@@ -37,7 +37,9 @@ _POSITIONAL = (
     "universal_newlines", "startupinfo", "creationflags", "restore_signals", "start_new_session", "pass_fds",
 )  # fmt: skip
 
-# ... with which it matters how often Popen tries, and how it finds the program.
+# Given a path, Python 3.13 and later use posix_spawn(3), by which glibc has the child ignore a signal more.
+_LOOKS_UP = not getattr(subprocess, "_HAVE_POSIX_SPAWN_CLOSEFROM", False)
+# Arguments of Popen with which it matters how often it tries, and how it finds the program.
 _SELF_WILLED = frozenset(("executable", "shell", "preexec_fn", "close_fds"))
 
 
@@ -135,7 +137,7 @@ class Child(subprocess.Popen["AnyStr"]):
 
         A fifth of the start. What comes of a file that is there and cannot be run, Popen's way decides and says.
         """
-        if not _SELF_WILLED & keywords.keys():
+        if _LOOKS_UP and not _SELF_WILLED & keywords.keys():
             program = _os.in_path(keywords["args"], keywords.get("env"))
             if program is not None:
                 try:
