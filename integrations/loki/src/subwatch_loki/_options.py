@@ -132,15 +132,8 @@ class Options:
         extra = {str(name): str(value) for name, value in (headers or {}).items()}
         _check_headers({"tenant": tenant, "token": token}, extra)
         _check_tls(others.get("verify", True), others.get("cert"))
-        if proxies is not None and not (
-            isinstance(proxies, Mapping) and all(isinstance(each, str) for each in proxies.values())
-        ):
-            raise ConfigError('loki: proxies must be a mapping, such as {"https": "http://127.0.0.1:3128"}')
-        if spool and not isinstance(spool, (bool, str, os.PathLike)):
-            raise ConfigError(f"loki: spool must be the path of a file, or True, not {spool!r}")
+        _check_kinds(proxies, spool, progress)
         path = default_spool() if spool is True else Path(spool) if spool else None
-        if not isinstance(progress, (int, float)) or not 0 <= progress < math.inf:
-            raise ConfigError(f"loki: progress takes seconds, 0 or more, or True or False, not {progress!r}")
         options = cls(
             url=plain,
             username=username,
@@ -168,6 +161,17 @@ def positive(name: str, value: object) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
         raise ConfigError(f"loki: {name} must be a number greater than 0, not {value!r}")
+
+
+def _check_kinds(proxies: Any, spool: Any, progress: Any) -> None:
+    if proxies is not None and not (
+        isinstance(proxies, Mapping) and all(isinstance(each, str) for each in proxies.values())
+    ):
+        raise ConfigError('loki: proxies must be a mapping, such as {"https": "http://127.0.0.1:3128"}')
+    if spool and not isinstance(spool, (bool, str, os.PathLike)):
+        raise ConfigError(f"loki: spool must be the path of a file, or True, not {spool!r}")
+    if not isinstance(progress, (int, float)) or not 0 <= progress < math.inf:
+        raise ConfigError(f"loki: progress takes seconds, 0 or more, or True or False, not {progress!r}")
 
 
 def _credentials(
