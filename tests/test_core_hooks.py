@@ -156,7 +156,7 @@ def test_a_stream_whose_properties_raise_is_left_out(name, caplog, capfd):
     kind = type("Wrong", (Stream,), {name: property(wrong), "idle": lambda self: None, **wants})
     sink = Sink()
     sink.open = lambda run: kind()
-    other = Sink()
+    other = Sink(wants_lines=True)  # were it to take lines in any case, nobody would be asked
     done = subwatch.run(say("one"), sinks=[sink, other])
     assert (done.returncode, len(other.stream.records)) == (0, 3)
     assert capfd.readouterr().err == "one\n"

@@ -796,8 +796,9 @@ def test_cost_is_linear(unit: str) -> None:
             best = min(best, time.process_time() - began)
         return best
 
-    # 8 times the text: 8 times the time when linear, 64 times when quadratic.
-    assert cost(128 * 1024) < 24 * max(cost(16 * 1024), 0.0005)
+    # 8 times the text: 8 times the time when linear, 64 times when quadratic; whatever else the machine is doing is not
+    # there three times.
+    assert any(cost(128 * 1024) < 24 * max(cost(16 * 1024), 0.0005) for _ in range(3))
 
 
 @pytest.mark.slow

@@ -115,7 +115,7 @@ def _describe(
     return Run(
         id=run_id(time.time_ns()),
         argv=safe,
-        program=os.path.basename(safe[0] if executable is None else redactor.text(_text(executable))),
+        program=(safe[0] if executable is None else redactor.text(_text(executable))).rpartition("/")[2],
         cwd=_place(redactor, _text(_getcwd() if cwd is None else cwd)),
         host=_HOST,
         tags=options["tags"],
@@ -168,13 +168,15 @@ def _caller() -> Caller | None:
     return Caller(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
 
 
+_VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))  # its two highest bits are 10
+
+
 def run_id(time_ns: int) -> str:
     """A UUIDv7 with the time to a quarter of a microsecond in front (RFC 9562, 5.7 and 6.2 method 3)."""
     milliseconds, rest = divmod(time_ns, 1_000_000)
     fraction = (rest << 12) // 1_000_000
-    random = int.from_bytes(os.urandom(8)) & (1 << 62) - 1
-    digits = f"{milliseconds << 80 | 7 << 76 | fraction << 64 | 2 << 62 | random:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    time, random = f"{milliseconds:012x}", os.urandom(8).hex()
+    return f"{time[:8]}-{time[8:]}-7{fraction:03x}-{_VARIANT[random[0]]}{random[1:4]}-{random[4:]}"
 
 
 _known: tuple[Mapping[str, str], frozenset[str]] | None = None

@@ -91,10 +91,15 @@ class Channel:
         awaited: Whether the caller gets its bytes, so that its end is worth waiting for.
     """
 
-    __slots__ = (
-        "awaited", "capture", "deliver", "eof", "fd", "forward", "grown", "last", "name", "on_eof", "owned", "paused",
-        "resting", "watched",
-    )  # fmt: skip
+    capture: BytesIO | None = None
+    forward: Forward | None = None
+    deliver: Callable[[bytes], object] | None = None
+    on_eof: Callable[[], object] | None = None
+    eof: bool = False
+    paused: bool = False
+    resting: bool = False
+    grown: bool = False
+    last: float = 0.0  # when something came, in monotonic seconds
 
     def __init__(self, name: str, fd: int, *, owned: bool, watched: bool, awaited: bool) -> None:
         self.name: str = name
@@ -102,15 +107,6 @@ class Channel:
         self.owned: bool = owned
         self.watched: bool = watched
         self.awaited: bool = awaited
-        self.capture: BytesIO | None = None
-        self.forward: Forward | None = None
-        self.deliver: Callable[[bytes], object] | None = None
-        self.on_eof: Callable[[], object] | None = None
-        self.eof: bool = False
-        self.paused: bool = False
-        self.resting: bool = False
-        self.grown: bool = False
-        self.last: float = 0.0
         os.set_blocking(fd, False)
 
     def close(self) -> None:

@@ -47,6 +47,7 @@ class Dispatcher:
         self._entries: list[_Entry] = []
         self._wanted = False  # some stream takes lines whatever they are
         self._timed: list[_Entry] = []  # those that may act without a record
+        self._slow: list[_Entry] = []  # those that deliver in their own time
 
     def open(self) -> dict[str, str | None]:
         """Open a stream of every sink, in the caller's context.
@@ -59,11 +60,15 @@ class Dispatcher:
             entry = _Entry(sink_name(sink), None)
             self._entries.append(entry)
             try:
-                entry.stream = sink.open(self._run)
-                env.update(_variables(getattr(entry.stream, "env", None)))
-                self._wanted = self._wanted or not hasattr(entry.stream, "wants_lines")
-                if hasattr(entry.stream, "idle"):
+                stream = entry.stream = sink.open(self._run)
+                if more := getattr(stream, "env", None):
+                    env.update(_variables(more))
+                if not (hasattr(type(stream), "wants_lines") or hasattr(stream, "wants_lines")):
+                    self._wanted = True
+                if hasattr(stream, "idle"):
                     self._timed.append(entry)
+                if hasattr(stream, "flush"):
+                    self._slow.append(entry)
             except Exception as error:  # noqa: BLE001 - whatever a plugin raises must not reach the child
                 self._leave_out(entry, error)
         return env
@@ -73,7 +78,10 @@ class Dispatcher:
         """Whether some stream would look at lines now; one that was left out has its losses counted."""
         if self._wanted:
             return True
-        return any(entry.stream is None or self._ask(entry, "wants_lines", True) for entry in self._entries)
+        for entry in self._entries:  # noqa: SIM110 - asked for each chunk; any() takes twice as long
+            if entry.stream is None or self._ask(entry, "wants_lines", True):
+                return True
+        return False
 
     def replaces(self, name: str) -> bool:
         """Whether some stream shows what the child writes to its stream `name` in the place where that leads."""
@@ -94,10 +102,12 @@ class Dispatcher:
 
     def due(self) -> float | None:
         """When some stream has something to do, in monotonic seconds, or None."""
-        if not self._timed:
-            return None
-        times = [self._ask(entry, "due") for entry in self._timed]
-        return min((at for at in times if at is not None), default=None)
+        first: float | None = None
+        for entry in self._timed:
+            at = self._ask(entry, "due")
+            if at is not None and (first is None or at < first):
+                first = at
+        return first
 
     def idle(self) -> None:
         """Let the streams do what is due."""
@@ -122,7 +132,7 @@ class Dispatcher:
     @property
     def must_wait(self) -> bool:
         """Whether some stream delivers in its own time, so that `flush` may block."""
-        return any(self._ask(entry, "flush") is not None for entry in self._entries)
+        return bool(self._slow) and any(entry.stream is not None for entry in self._slow)
 
     def flush(self, timeout: float) -> int:
         """Wait until everything is delivered, at most `timeout` seconds for all streams together.
@@ -132,7 +142,7 @@ class Dispatcher:
         """
         deadline = time.monotonic() + timeout
         left = 0
-        for entry in self._entries:
+        for entry in self._slow:
             flush = self._ask(entry, "flush")
             if flush is None:
                 continue
@@ -178,14 +188,12 @@ class Dispatcher:
                 pass
 
 
-def _variables(env: Mapping[str, str | None] | None) -> Mapping[str, str | None]:
+def _variables(env: Mapping[str, str | None]) -> Mapping[str, str | None]:
     """The variables of a stream; what no environment can hold is the sink's mistake, and not the child's.
 
     Raises:
         ValueError: A name or value cannot be one.
     """
-    if not env:
-        return {}
     for name, value in env.items():
         try:
             text = name if value is None else name + value

@@ -87,7 +87,7 @@ class Drive(Reading):
         self.listen()
         if self.feed is not None:
             self.poller.write(self.feed.fd, self._feed)
-        self._plan(now)
+        self.poller.wake(now + _TICK)  # nothing else can be due before
 
     def adopt(self, poller: Waits) -> None:
         """Go on under another poller: what is still open is read to its end there."""
@@ -204,19 +204,20 @@ class Drive(Reading):
             return
         still_open = self.open_channels
         if not self.settled:
-            if any(channel.awaited for channel in still_open) and now < self.exited_at + self._drain:
+            if still_open and now < self.exited_at + self._drain and any(c.awaited for c in still_open):
                 return
             if self._group_waits() and not self.ending.exhausted:
                 return
             self.settled = True
             if self.monitor is not None:
                 self.monitor.exited(*self.ended(), drained=not still_open)
-        if any(channel.forward is not None and channel.forward.pending for channel in self.channels):
-            return
         if self._late and still_open:
             return
         for channel in self.channels:
-            if channel.eof:
+            if channel.forward is not None and channel.forward.pending:
+                return
+        for channel in self.channels:
+            if channel.forward is not None and channel.eof:
                 self.release(channel)
         if self.feed is not None:
             self.poller.forget_write(self.feed.fd)

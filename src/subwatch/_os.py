@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import lru_cache
+from functools import lru_cache, partial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = [
     "is_writable",
     "max_rss_bytes",
     "open_pty",
+    "pipe",
     "pipe_size",
     "set_pipe_size",
     "set_window_size",
@@ -147,7 +148,7 @@ def environment() -> tuple[dict[bytes, bytes], dict[str, str]]:
     return _environ[1:]
 
 
-_EFFECTIVE = os.access in os.supports_effective_ids
+_is_there = partial(os.access, mode=os.F_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def in_path(args: Any, env: Any) -> bytes | None:
@@ -162,9 +163,7 @@ def in_path(args: Any, env: Any) -> bytes | None:
     else:
         path = env.get(b"PATH") if type(env) is dict and "PATH" not in env else None
     if type(name) is str and type(path) is bytes:
-        for place in _places(name, path):
-            if os.access(place, os.F_OK, effective_ids=_EFFECTIVE):
-                return place
+        return next(filter(_is_there, _places(name, path)), None)
     return None
 
 
@@ -178,6 +177,14 @@ def _places(name: str, path: bytes) -> tuple[bytes, ...]:
     if not file or b"/" in file or b"\0" in file + path or not all(map(os.path.isabs, directories)):
         return ()
     return tuple(os.path.join(directory, file) for directory in directories)
+
+
+def pipe() -> tuple[int, int]:
+    """As `os.pipe`, with both ends out of the way of standard streams."""
+    ours, theirs = os.pipe()
+    if ours > 2 and theirs > 2:
+        return ours, theirs
+    return clear(ours), clear(theirs)
 
 
 def clear(fd: int) -> int:

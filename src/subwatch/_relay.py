@@ -122,8 +122,7 @@ def _enroll(drive: Drive, wait: Callable[[float], object]) -> int:
             atexit.unregister(_at_exit)
             atexit.register(_at_exit)  # last of all, so that it runs before sinks are closed
         if _wake is None:
-            read, write = os.pipe()
-            _wake = _os.clear(read), _os.clear(write)
+            _wake = _os.pipe()
         _live[drive] = wait
         return _wake[0]
 

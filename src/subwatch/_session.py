@@ -153,8 +153,11 @@ class Session:
 
     def idle_at(self) -> int | None:
         """When `idle` has something to do, in nanoseconds since the epoch; None while nothing waits."""
-        waiting = [s.since for s in self._streams.values() if s.framer.pending and not s.held]
-        return min(waiting) + self._delay if waiting else None
+        first: int | None = None
+        for stream in self._streams.values():
+            if stream.framer.pending and not stream.held and (first is None or stream.since < first):
+                first = stream.since
+        return None if first is None else first + self._delay
 
     def idle(self, time_ns: int) -> Sequence[Lines]:
         """Show unfinished lines that have waited long enough, such as prompts."""
@@ -186,7 +189,8 @@ class Session:
             stream.framer.feed(self._remember(stream))
         if stream.transcode is not None:
             raw = stream.framer.feed(stream.transcode(b"", True))
-        raw += stream.framer.take()
+        if stream.framer.pending:
+            raw += stream.framer.take()
         if not raw and not stream.pieces.midway:
             return _NONE
         rows = stream.pieces.rows(raw)

@@ -85,24 +85,21 @@ class Child(subprocess.Popen["AnyStr"]):
     _communication_started: bool
     _sigint_wait_secs: float
 
+    lost: bool = False  # somebody else has taken the exit status
+    told: int | None = None  # ... and has said what it is, as a return code
+    _usage: Usage | None = None
+    _leads_group = False
     _closed_group = False
     _talk: Talk | None = None
 
     def __init__(self, keywords: dict[str, Any], monitor: Monitor, *, direct: bool) -> None:
         options = monitor.options
-        self.lost: bool = False  # somebody else has taken the exit status
-        self.told: int | None = None  # ... and has said what it is, as a return code
-        self._usage: Usage | None = None
         self.drain: float = options["drain"]
-        self._leads_group = False
         try:
-            if (
-                options["tree"]
-                and not keywords.get("start_new_session")
-                and keywords.get("process_group") is None
-            ):
-                keywords["start_new_session"] = True
-            self._leads_group = bool(options["tree"]) and keywords.get("process_group") in (None, 0, -1)
+            if options["tree"]:
+                if not keywords.get("start_new_session") and keywords.get("process_group") is None:
+                    keywords["start_new_session"] = True
+                self._leads_group = keywords.get("process_group") in (None, 0, -1)
             env = keywords.get("env")
             # a function that runs in the child may mean to change the environment there
             if (env is not None or keywords.get("preexec_fn") is None) and (

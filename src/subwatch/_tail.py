@@ -120,6 +120,8 @@ class Tail:
 
     def lines(self, limit: int | None = None) -> tuple[Line, ...]:
         """The last lines, detached: they do not keep their large batches alive."""
+        if not self._batches:
+            return ()
         limit = self._limit if limit is None else limit
         found: list[Line] = []
         for batch, start, stop in reversed(list(self._newest_first(limit))):

@@ -66,10 +66,11 @@ def tap(keywords: dict[str, Any], options: Mapping[str, Any], *, direct: bool) -
     try:
         for name in ("stderr", "stdout"):
             target = keywords.get(name)
+            watched = name in names
             place = 1 if merged and target is None else target  # where stderr goes with it
-            if (name in names and _writable(place)) or (direct and target == subprocess.PIPE):
-                use_pty = options["pty"] if name in names else False
-                made = _Tap(name, target, use_pty, direct=direct, watched=name in names, size=size)
+            if (watched and _writable(place)) or (direct and target == subprocess.PIPE):
+                use_pty = options["pty"] if watched else False
+                made = _Tap(name, target, use_pty, direct=direct, watched=watched, size=size)
                 taps.append(made)
                 if not made.piped:
                     keywords[name] = made.child_end
@@ -82,14 +83,7 @@ def tap(keywords: dict[str, Any], options: Mapping[str, Any], *, direct: bool) -
 
 def channels(taps: Iterable[_Tap], child: subprocess.Popen[Any]) -> list[Channel]:
     """What is to be read of a child that has been started."""
-    found = []
-    for made in taps:
-        if made.piped:
-            found.append(made.behind(getattr(child, made.name)))
-        else:
-            made.spawned()
-            found.append(made.channel())
-    return found
+    return [made.behind(getattr(child, made.name)) if made.piped else made.channel() for made in taps]
 
 
 class _Tap:
@@ -104,53 +98,47 @@ class _Tap:
         size: Capacity that the caller wants of a pipe in bytes, or -1.
     """
 
-    __slots__ = ("_captured", "_forward", "_watched", "child_end", "name", "our_end", "piped")
+    our_end = child_end = -1
+    _forward: int | None = None
 
     def __init__(
         self, name: str, target: Any, use_pty: bool | None, *, direct: bool, watched: bool, size: int
     ) -> None:
         self.name = name
         self._watched = watched
-        self.piped = target == subprocess.PIPE and not direct
-        self._captured = target == subprocess.PIPE and direct
+        is_pipe = target == subprocess.PIPE
+        self.piped = is_pipe and not direct
+        self._captured = is_pipe and direct
         if self.piped and use_pty:
             raise ConfigError(
                 f"pty=True with {name}=PIPE works in run() only: Popen's pipe is for you to read"
             )
-        self._forward: int | None = None
-        self.our_end = self.child_end = -1
-        inherited = _NUMBERS[name]
         if target is None:
             try:
-                self._forward = _os.clear(os.dup(inherited))
+                self._forward = _os.clear(os.dup(_NUMBERS[name]))
             except OSError:  # ours is closed, so the child's would be: what it says goes to the sinks alone
                 pass
-        elif target not in (subprocess.PIPE, subprocess.DEVNULL):
+        elif not is_pipe and target != subprocess.DEVNULL:
             self._forward = _os.clear(os.dup(target if isinstance(target, int) else target.fileno()))
         try:
-            if use_pty or (use_pty is None and target is None and os.isatty(inherited)):
-                self.our_end, self.child_end = _os.open_pty(inherited)
+            if use_pty or (use_pty is None and target is None and os.isatty(_NUMBERS[name])):
+                self.our_end, self.child_end = _os.open_pty(_NUMBERS[name])
             else:
-                self.our_end, self.child_end = map(_os.clear, os.pipe())
-                if self._captured and size > 0:
+                self.our_end, self.child_end = _os.pipe()
+                if size > 0 and self._captured:
                     _os.set_pipe_size(self.our_end, size)
         except BaseException:
             self.close()
             raise
 
-    def spawned(self) -> None:
-        """Close what only the child needs."""
-        os.close(self.child_end)
-        self.child_end = -1
-
     def channel(self) -> Channel:
-        """Hand over our end as a channel."""
+        """Hand over our end as a channel; the child has its own."""
+        os.close(self.child_end)
         channel = Channel(self.name, self.our_end, owned=True, watched=self._watched, awaited=self._captured)
         if self._captured:
             channel.capture = BytesIO()
         if self._forward is not None:
             channel.forward = Forward(self._forward)
-        self.our_end, self._forward = -1, None
         return channel
 
     def behind(self, file: Any) -> Channel:
@@ -169,7 +157,6 @@ class _Tap:
             _os.set_pipe_size(fd, size)
         channel = Channel(self.name, child, owned=True, watched=True, awaited=True)
         channel.forward = Forward(self.child_end, ours=True)
-        self.our_end = self.child_end = -1
         return channel
 
     def close(self) -> None:

@@ -27,6 +27,7 @@ __all__ = ["Pipeline", "Redactor"]
 
 # Encodings whose bytes are ASCII wherever they look like ASCII, and that UTF-8 decoding reads right.
 _DIRECT = {"utf-8", "ascii"}
+_NOTHING = Batch(())
 
 
 class Pipeline:
@@ -62,7 +63,7 @@ class Pipeline:
         self._recognizers = recognizers
         self._meaning: _Meaning | None = None
         self._joined: tuple[list[str], str] | None = None
-        self._last = Batch(())
+        self._last = _NOTHING
 
     def transcoder(self) -> Callable[..., bytes] | None:
         """A function that turns chunks of another encoding into UTF-8; None when none is needed."""

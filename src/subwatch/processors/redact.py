@@ -121,7 +121,9 @@ class Redactor:
             As many words as there were.
         """
         try:
-            if self._filter is None and len(argv) > 1:  # a filter may look at whole words
+            if len(argv) == 1:
+                return (self._known(argv[0]),)
+            if self._filter is None:  # a filter may look at whole words
                 joined = "\n".join(argv)
                 if not (may_be_secret(argv, joined) or "\x1b" in joined or self._spans(joined)):
                     return tuple(argv)
