@@ -1,4 +1,4 @@
-"""What holds for the tests of all distributions: the order of their files, how long Hypothesis looks.
+"""What holds for the tests of all distributions: the order of their files, how long Hypothesis looks, which signals act.
 
 The conftest.py of tests and that of integrations both load it: each may be run without the other.
 """
@@ -6,6 +6,7 @@ The conftest.py of tests and that of integrations both load it: each may be run 
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -23,6 +24,12 @@ for _profile, _examples in (("default", 100), ("nightly", 5000)):
         suppress_health_check=[hypothesis.HealthCheck.too_slow],
     )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+# Where the tests were started by nohup or in the background, signals are ignored, and all children would inherit that.
+for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGINT):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.hookimpl(trylast=True)

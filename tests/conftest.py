@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -23,11 +22,6 @@ def helper(name):
 
 
 pytest_collection_modifyitems = helper("alltests").pytest_collection_modifyitems
-
-# Where the tests were started by nohup or in the background, signals are ignored, and all children would inherit that.
-for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGINT):
-    if signal.getsignal(_number) == signal.SIG_IGN:
-        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture

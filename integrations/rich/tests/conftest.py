@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
 import threading
 import time
@@ -112,11 +111,6 @@ class Child:
             os.close(self.words)
             self.words = -1
         return self.process.wait(timeout=20)
-
-
-# Where the tests were started in the background, Ctrl-C is ignored, and all children would inherit that.
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
