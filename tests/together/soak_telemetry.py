@@ -54,15 +54,17 @@ class Telemetry:
         unsafe = min(end, self.left.get(run.worker, end) - LEAVING * 1e9)
         failed = int(run.returncode != 0 and run.reason in FAILED)
         ended = int(run.returncode != 0 and run.reason in GIVEN_UP)
-        exited = run.events.get("exit", float("inf"))
-        self.check_event(run_id, run, failed, excused=exited > unsafe)
-        self.check_span(run_id, run, excused=exited > unsafe)
-        self.check_logs(run, failed or ended, unsafe)
+        left = run.worker in self.left and not run.returned
+        late = left or run.events.get("exit", float("inf")) > unsafe
+        self.check_event(run_id, run, failed, excused=late)
+        self.check_span(run_id, run, excused=late)
+        self.check_logs(run, failed or ended, unsafe, late=late)
 
     def check_event(self, run_id, run, failed, *, excused):
         """A failed run is one error."""
         events = self.events[run_id]
-        lost = len(run.unsent) + len(self.refused[run_id])
+        after_the_sdk = (run.settled or run.dropped).get("sentry", 0)
+        lost = len(run.unsent) + len(self.refused[run_id]) + after_the_sdk
         self.compare(run, "errors for Sentry", len(events), lost, failed, excused=excused)
         for event in events:
             trace = event["contexts"]["trace"]
@@ -78,7 +80,7 @@ class Telemetry:
             if run.events and (span.trace_id.hex(), span.span_id.hex()) != run.place:
                 self.complain(run, f"span {span.span_id.hex()}, not {run.place}")
 
-    def check_logs(self, run, failed, unsafe):
+    def check_logs(self, run, failed, unsafe, *, late):
         """Each line is one log record of the run's span, as is a failure, but for those above the rate limit."""
         logs = self.logs[run.place[1]]
         times = Counter((log.time_unix_nano, log.event_name) for log in logs)
@@ -92,7 +94,7 @@ class Telemetry:
         lost = limited + self.unexported["logs"][run.place[1]]
         lines = sum(batch["count"] for batch in run.batches)
         excused = sum(batch["count"] for batch in run.batches if batch["ns"] > unsafe)
-        excused += failed and run.events["exit"] > unsafe
+        excused += failed and late
         if run.settled is None and run.reason is None:  # killed: what was held back was never said
             excused = lines
         self.compare(run, "log records for OpenTelemetry", len(logs), lost, lines + failed, excused=excused)

@@ -606,6 +606,29 @@ def test_logs_that_the_transport_cannot_take_are_counted(sentry, child):
     assert one.stream.dropped == 2
 
 
+def test_what_comes_after_the_sdk_was_closed_is_counted(sentry, child, caplog):
+    """The end of the interpreter closes the SDK while threads still watch children; it drops, and tells nobody."""
+    box = sentry()
+    one = child(SentrySink(logs=True, monitor="backup")).start()
+    sentry_sdk.get_client().close()
+    one.says("a", "b").exit(1)
+
+    assert one.stream.dropped == 4  # two logs, a check-in, an error
+    assert box.events == []
+    assert len(box.check_ins) == 1
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "subwatch"]
+    assert "the SDK had been closed" in said
+
+
+def test_without_a_dsn_nothing_is_sent_and_nothing_is_wrong(child, caplog):
+    """An application that leaves the DSN away, for development, has chosen to."""
+    sentry_sdk.init(dsn="")
+    one = child(SentrySink(logs=True, monitor="backup")).start().says("a", "b").exit(1)
+
+    assert one.stream.dropped == 0
+    assert [record for record in caplog.records if record.name == "subwatch"] == []
+
+
 def test_logging_of_the_same_run_is_not_doubled(sentry, child, crumbs):
     """Records of a run that the sink reports itself make no event and no breadcrumb of their own."""
     box = sentry()

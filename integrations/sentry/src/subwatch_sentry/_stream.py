@@ -111,6 +111,9 @@ class SentryStream:
 
     def _checks_in(self, status: str, duration: float | None = None) -> str | None:
         self.sink.uses(self._client)
+        if self._closed:
+            self._lose()
+            return None
         with self._scopes():
             return capture_checkin(
                 self.sink.monitor, self._check_in, status, duration, self.sink.monitor_config
@@ -129,6 +132,8 @@ class SentryStream:
             self.sent = sentry_sdk.capture_event(event, hint) is not None  # type: ignore[arg-type]
         if self.sent:
             self.attachments = []
+        elif self._closed:
+            self._lose()
         elif self._client.transport is not None:  # without a DSN nothing is sent, on purpose
             self.sink.say("an error was not taken (before_send, sampling or an event processor)")
 
@@ -141,11 +146,14 @@ class SentryStream:
         }
         client: Any = self._client
         self.sink.uses(client)
+        if self._closed:
+            self._lose(len(lines))
+            return
         base["log.iostream"] = lines.stream
         columns = zip(lines.texts, lines.levels, lines.numbers, lines.times, lines.fields, strict=True)
         with self._scopes():
             for text, level, number, time_ns, fields in columns:
-                if not client.transport.is_healthy():
+                if client.transport is not None and not client.transport.is_healthy():
                     self.dropped += 1
                     continue
                 log = getattr(logger, LEVELS.get(level, "info"))
@@ -156,6 +164,15 @@ class SentryStream:
                 self._logged += 1
                 if self._logged % _LOG_BATCH == 0 and client.log_batcher is not None:
                     client.log_batcher.flush()  # its own thread is late in a flood and drops
+
+    @property
+    def _closed(self) -> bool:
+        """Whether the SDK has been closed, as the end of the interpreter does: it drops all, and tells nobody."""
+        return self._client.transport is None and bool(self._client.options["dsn"])
+
+    def _lose(self, count: int = 1) -> None:
+        self.dropped += count
+        self.sink.say("the SDK had been closed before a child ended; what came then was not sent")
 
     # -- for events -----------------------------------------------------------------------------------
 
