@@ -24,17 +24,15 @@ def descriptors():
 
 
 def children():
-    """Pids of our children, zombies included."""
+    """Pids and names of our children, zombies included."""
     found = set()
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        stat = Path("/proc") / pid / "stat"
+    for own in Path("/proc/self/task").glob("*/children"):
         try:
-            text = stat.read_text()
+            for pid in own.read_text().split():
+                found.add((int(pid), Path("/proc", pid, "comm").read_text().strip()))
         except OSError:  # it is gone
             continue
-        if int(text.rpartition(")")[2].split()[1]) == os.getpid():
-            found.add((int(stat.parent.name), text[text.index("(") : text.rindex(")") + 3]))
-    return {(pid, name[:-2]) for pid, name in found}
+    return found
 
 
 def tasks():

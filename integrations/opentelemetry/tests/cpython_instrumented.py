@@ -1,4 +1,7 @@
-"""Run one module of CPython's own tests under the instrumentor: ``python cpython_instrumented.py MODULE``."""
+"""Run one module of CPython's own tests under the instrumentor: ``python cpython_instrumented.py MODULE PATH...``.
+
+The paths are those of the packages; they are not in the environment, since the children of the tests do not need them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import asyncio
 import resource
 import sys
 import unittest
+
+sys.path += sys.argv[2:]
 
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor

@@ -20,12 +20,11 @@ def test_suite(module, tmp_path):
     env = {
         name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV_", "OTEL_"))
     }
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     python = getattr(
         sys, "_base_executable", sys.executable
     )  # some tests do not work in a virtual environment
     done = subprocess.run(
-        [python, Path(__file__).with_name("cpython_instrumented.py"), module],
+        [python, Path(__file__).with_name("cpython_instrumented.py"), module, *filter(None, sys.path)],
         cwd=tmp_path,
         env=env,
         stdin=subprocess.DEVNULL,

@@ -114,6 +114,18 @@ def _running(command, *, cwd, env, ready, log):
                 process.wait()
 
 
+def _keep(files, folder):
+    """Copy files into a folder, unless it is there; others may be doing the same."""
+    if not folder.exists():
+        made = tempfile.mkdtemp(dir=folder.parent)
+        for file in files:
+            shutil.copy(file, made)
+        try:
+            os.rename(made, folder)
+        except OSError:  # another was faster
+            shutil.rmtree(made)
+
+
 class Answering:
     """A server that gives every request the same status, and keeps what it was sent."""
 
@@ -207,7 +219,12 @@ def bugsink():
                 '\nBUGSINK["PHONEHOME"] = False\nBUGSINK["VALIDATE_ON_DIGEST"] = "strict"\n'
                 f'BUGSINK["KEEP_ENVELOPES"] = 1000\nBUGSINK["INGEST_STORE_BASE_DIR"] = {folder!r}\n'
             )
-        manage("bugsink-manage", "migrate")
+        empty = target / "empty"  # its tables, which take longest to make
+        if empty.exists():
+            shutil.copytree(empty, folder, dirs_exist_ok=True)
+        else:
+            manage("bugsink-manage", "migrate")
+            _keep(Path(folder).glob("*.sqlite3*"), empty)
         token = manage("bugsink-manage", "create_auth_token").split()[-1]
         command = ["gunicorn", "--workers=1", "--threads=4", f"--bind=127.0.0.1:{port}", "bugsink.wsgi"]
         with _running(command, cwd=folder, env=env, ready=f"{url}/health/ready", log=Path(folder) / "log"):
