@@ -9,6 +9,7 @@ from ._lines import Framer
 from ._pieces import Pieces
 from ._tail import Tail, Unread
 from .records import CONTINUED, PARTIAL, TRUNCATED, Exit, Lines, Start
+from .records._line import count_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,8 +103,7 @@ class Session:
         stream = self._streams[name]
         data = stream.take(data, time_ns)
         if stream.skipped:
-            if stream.unread is not None:
-                data = self._remember(stream) + data
+            self._remember(stream)
             self._settle()
             stream.skipped = False
         block = stream.framer.feed(data)
@@ -140,16 +140,28 @@ class Session:
         stream.unread.add(time_ns, data)
         return _NONE
 
-    def _remember(self, stream: _Stream) -> bytes:
-        """Put the last of what nobody wanted into the tail; return the unfinished line."""
+    def _remember(self, stream: _Stream) -> None:
+        """Put the last of what nobody wanted into the tail; the unfinished line waits for its rest."""
         unread, stream.unread = stream.unread, None
-        assert unread is not None
+        if unread is None:
+            return
         blocks, rest = unread.split()
         if unread.cut:
             stream.pieces.lost(midway=not blocks)
-        for time_ns, block in blocks:
-            self._rows(stream, time_ns, stream.pieces.rows(block))
-        return rest
+        whole = b"".join([block for _, block in blocks])
+        if stream.pieces.needed(whole):
+            for time_ns, block in blocks:
+                self._rows(stream, time_ns, stream.pieces.rows(block))
+        elif whole:
+            self._settle()
+            last_ns, times = self._last_ns, list[int]()
+            for time_ns, block in blocks:
+                first_ns = max(time_ns, last_ns + 1)
+                last_ns = first_ns + count_lines(block) - 1
+                times += range(first_ns, last_ns + 1)
+            self._batch(stream, times[0], whole)._times = times
+        if rest and (updates := stream.framer.feed(rest)):
+            self._rows(stream, stream.since, stream.pieces.rows(updates))
 
     def idle_at(self) -> int | None:
         """When `idle` has something to do, in nanoseconds since the epoch; None while nothing waits."""
@@ -172,12 +184,14 @@ class Session:
     def _release(self, time_ns: int, streams: Iterable[_Stream]) -> Sequence[Lines]:
         batches: list[Lines] = []
         for stream in streams:
-            if stream.unread is not None:
-                stream.framer.feed(self._remember(stream))
+            self._remember(stream)
             if stream.framer.pending:
                 raw = stream.framer.release()
-                ends = raw.endswith(b"\r")
-                rows = stream.pieces.rows(raw) if ends else [stream.pieces.piece(raw, "", PARTIAL)]
+                rows: list[Row] = []
+                if raw.endswith(b"\r"):
+                    rows = stream.pieces.rows(raw)
+                else:
+                    rows.append(stream.pieces.piece(stream.pieces.cut(raw, rows), "", PARTIAL))
                 batches += self._rows(stream, time_ns, rows)
         return batches
 
@@ -185,8 +199,7 @@ class Session:
         """Tell that a stream has ended; its last line may have no ending."""
         stream = self._streams[name]
         raw = b""
-        if stream.unread is not None:
-            stream.framer.feed(self._remember(stream))
+        self._remember(stream)
         if stream.transcode is not None:
             raw = stream.framer.feed(stream.transcode(b"", True))
         if stream.framer.pending:
@@ -244,8 +257,7 @@ class Session:
     def tail(self, limit: int | None = None) -> Sequence[Line]:
         """Return the last lines so far, see `Run.tail`."""
         for stream in self._streams.values():
-            if stream.unread is not None:
-                stream.framer.feed(self._remember(stream))
+            self._remember(stream)
         self._settle()
         return self._tail.lines(limit)
 
@@ -260,7 +272,8 @@ class Session:
             if not stream.skipped:  # otherwise these are but the last of those that nobody has counted
                 stream.lines += count
             self._number += count
-            self._last_ns = lines.time_ns + count - 1
+            times = lines._times
+            self._last_ns = times[-1] if times else lines.time_ns + count - 1
             self._tail.add(lines, count)
 
     def _batch(

@@ -29,23 +29,26 @@ class Unread:
         cut: Whether older ones are gone; then what is left may begin in the middle of a line.
     """
 
-    __slots__ = ("_chunks", "_size", "cut")
+    __slots__ = ("_chunks", "_size", "_unfinished", "cut")
 
     def __init__(self) -> None:
         self._chunks: deque[tuple[int, bytes]] = deque()
         self._size = 0
+        self._unfinished = False  # the last chunk is short, and ends no line
         self.cut: bool = False
 
     def add(self, time_ns: int, data: bytes) -> None:
         """Keep a chunk and when it was read, and forget what is older than need be."""
         chunks = self._chunks
         self._size += len(data)
-        if chunks and len(chunks[-1][1]) < _SHORT and not chunks[-1][1].endswith(b"\n"):
+        if self._unfinished:
             data = chunks.pop()[1] + data  # one who writes byte by byte does not fill the memory with chunks
         chunks.append((time_ns, data))
-        while self._size - len(chunks[0][1]) >= _KEPT:
-            self._size -= len(chunks.popleft()[1])
-            self.cut = True
+        self._unfinished = len(data) < _SHORT and b"\n" not in data
+        if self._size >= _KEPT:
+            while self._size - len(chunks[0][1]) >= _KEPT:
+                self._size -= len(chunks.popleft()[1])
+                self.cut = True
 
     def split(self) -> tuple[list[tuple[int, bytes]], bytes]:
         """Return whole lines, with the time of the chunk that ended them, and the beginning of the line that is not."""
@@ -152,11 +155,12 @@ class Tail:
 
 def _cut(lines: Lines, start: int, stop: int) -> Lines:
     """A part of a batch, as a batch of its own."""
+    times = None if lines._times is None else lines._times[start:stop]
     part = Lines(
         lines.run,
         lines.stream,
         lines.first + start,
-        lines.time_ns + start,
+        times[0] if times else lines.time_ns + start,
         lines.late,
         lines._reader,
         None,
@@ -164,6 +168,7 @@ def _cut(lines: Lines, start: int, stop: int) -> Lines:
         lines.endings[start:stop],
         lines.flags[start:stop],
     )
+    part._times = times
     if lines._levels is not None:
         part._levels = lines._levels[start:stop]
     return part

@@ -7,6 +7,7 @@ an ``@example`` of its property.
 from __future__ import annotations
 
 import json
+import pickle
 import time
 
 import pytest
@@ -161,6 +162,29 @@ def test_chunks_do_not_matter(data, cuts, max_line):
     places = sorted({cut % (len(data) + 1) for cut in cuts})
     pieces = [data[start:end] for start, end in zip([0, *places], [*places, len(data)])]
     assert rows(pieces) == rows([data])
+
+
+@given(
+    st.lists(st.tuples((BYTES | st.binary(max_size=9)).filter(len), st.integers(0, 5))), st.integers(16, 70)
+)
+@example([(b"10%\r20%\r30", 1), (b"%\r", 1)], 16)
+@example([(b"x" * 18, 1)], 16)
+@example([(b"a\n", 1), (b"b\nc", 1), (b"\n", 1)], 16)
+@example([(b"a\nb\n", 0), (b"c\n", 0)], 16)
+def test_the_tail_is_the_same_where_nobody_wants_lines(chunks, max_line):
+    def tail(way):
+        driver = Driver(max_line=max_line, tail=50)
+        for data, waited in chunks:
+            driver.now += waited
+            getattr(driver, way)(data)
+        # an update, and a piece of a line that is too long, has the time of the whole line then
+        inexact = b"\r" in driver.fed or any(len(line) > max_line for line in driver.fed.split(b"\n"))
+        return [
+            (line.text, line.ending, line.level, line.partial, line.continued, inexact or line.time_ns)
+            for line in pickle.loads(pickle.dumps(driver.end().tail))
+        ]
+
+    assert tail("skip") == tail("feed")
 
 
 SECRET = "Zq7XvKw9QjZ3YxBd"

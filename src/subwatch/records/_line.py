@@ -176,10 +176,7 @@ class Lines:
             block = self._block
             if block is None:  # another thread has opened it meanwhile
                 return self._count
-            count = block.count(b"\n")
-            if b"\r" in block:
-                count += block.count(b"\r") - block.count(b"\r\n")
-            self._count = count
+            self._count = count = count_lines(block)
         return count
 
     def __iter__(self) -> Iterator[Line]:
@@ -194,7 +191,8 @@ class Lines:
 
     def __reduce__(self) -> tuple[Any, ...]:
         place = (self.run, self.stream, self.first, self.time_ns, self.late)
-        columns = self.texts, self.endings, self._flags, self.levels, self.progress, self.fields
+        read = self.levels, self.progress, self.fields, self._times
+        columns = self.texts, self.endings, self._flags, *read
         return _revive, (place, *columns)
 
     def __repr__(self) -> str:
@@ -285,10 +283,18 @@ class Line:
         )
 
 
+def count_lines(block: bytes) -> int:
+    """Return how many lines a block of whole lines has."""
+    count = block.count(b"\n")
+    if b"\r" in block:
+        count += block.count(b"\r") - block.count(b"\r\n")
+    return count
+
+
 def _revive(
     place: tuple[Run, str, int, int, bool], texts: Any, endings: Any, flags: Any, *read: Any
 ) -> Lines:
     reader: Any = None  # it has been read
     lines = Lines(*place, reader, None, texts, endings, flags)
-    lines._levels, lines._progress, lines._fields = read
+    lines._levels, lines._progress, lines._fields, lines._times = read
     return lines
