@@ -30,10 +30,8 @@ class Framer:
         """Take a chunk; return the lines that are whole now, endings included, or nothing."""
         if data[-1:] == b"\n" and not self.pending and not self._swallow and b"\r" not in data:
             return data  # as most often
-        if self._swallow and data:
-            self._swallow = False
-            if data[0] == 10:
-                data = data[1:]
+        if self._swallow:
+            data = self._swallowed(data)
         if not data:
             return b""
         cut = data.rfind(b"\n") + 1
@@ -56,6 +54,17 @@ class Framer:
         if cut < len(data):
             self._keep(data[cut:])
         return block
+
+    def resume(self, data: bytes) -> bytes:
+        """Take a chunk, and return it behind what waits for its ending: neither is framed here any more."""
+        if self._swallow:
+            data = self._swallowed(data)
+        return self.take() + data
+
+    def _swallowed(self, data: bytes) -> bytes:
+        if data:
+            self._swallow = False
+        return data[1:] if data[:1] == b"\n" else data
 
     def _keep(self, data: bytes) -> None:
         self._rest.append(data)

@@ -136,7 +136,7 @@ class Session:
             self._settle()
             stream.unread = Unread()
             stream.skipped = True
-            data = stream.framer.take() + data
+            data = stream.framer.resume(data)
         stream.unread.add(time_ns, data)
         return _NONE
 

@@ -187,6 +187,15 @@ def test_the_tail_is_the_same_where_nobody_wants_lines(chunks, max_line):
     assert tail("skip") == tail("feed")
 
 
+def test_half_an_ending_that_was_shown_is_one_line():
+    """A program pauses between the two bytes of an ending, and nobody wants what comes then."""
+    driver = Driver()
+    driver.feed(b"10%\r")
+    driver.idle()
+    driver.skip(b"\nok\n")
+    assert [(line.text, line.ending) for line in driver.end().tail] == [("10%", "\r"), ("ok", "\n")]
+
+
 SECRET = "Zq7XvKw9QjZ3YxBd"
 PLANTS = (
     *("{}", "password={}", "password: {} ", "password='{}'", 'x "api_key": "{}", ', "PGPASSWORD={} pg_dump"),
