@@ -5,9 +5,8 @@ The hot path is one `Lines` per chunk, unopened; a line that has to be shown in 
 
 from __future__ import annotations
 
-from ._lines import Framer
-from ._pieces import Pieces
-from ._tail import Tail, Unread
+from ._stream import Stream
+from ._tail import Tail
 from .records import CONTINUED, PARTIAL, TRUNCATED, Exit, Lines, Start
 from .records._line import count_lines
 
@@ -23,43 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Session"]
 
 _NONE: tuple[Lines, ...] = ()
-
-
-class _Stream:
-    """What a session knows of one stream."""
-
-    __slots__ = (
-        "bytes",
-        "framer",
-        "held",
-        "level",
-        "lines",
-        "name",
-        "pieces",
-        "since",
-        "skipped",
-        "transcode",
-        "unread",
-    )
-
-    def __init__(self, name: str, pipeline: Pipeline, max_line: int) -> None:
-        self.name = name
-        self.framer = Framer()
-        self.transcode = pipeline.transcoder()
-        self.bytes = 0
-        self.lines = 0
-        self.since = 0
-        self.held = False  # it is not read at present
-        self.pieces = Pieces(pipeline, max_line)
-        self.level = 0  # of the beginning of a line that is shown in pieces
-        self.skipped = False  # nobody wants its lines
-        self.unread: Unread | None = None  # the last of what nobody wanted
-
-    def take(self, data: bytes, time_ns: int) -> bytes:
-        """Count what was read; return it as UTF-8."""
-        self.bytes += len(data)
-        self.since = time_ns
-        return data if self.transcode is None else self.transcode(data)
 
 
 class Session:
@@ -81,17 +43,17 @@ class Session:
         self._pipeline = pipeline
         self._max_line = max_line
         self._delay = partial_delay_ns
-        self._streams: dict[str, _Stream] = {}
+        self._streams: dict[str, Stream] = {}
         self._number = 1
         self._last_ns = 0
-        self._open: tuple[_Stream, Lines] | None = None  # counted when the next one comes
+        self._open: tuple[Stream, Lines] | None = None  # counted when the next one comes
         self._truncated = 0
         self._tail = Tail(tail)
         self._start_ns = 0
 
     def stream(self, name: str) -> None:
         """Announce a stream that will be watched."""
-        self._streams[name] = _Stream(name, self._pipeline, self._max_line)
+        self._streams[name] = Stream(name, self._pipeline, self._max_line)
 
     def started(self, pid: int, time_ns: int) -> Start:
         """Tell that the child runs."""
@@ -131,16 +93,12 @@ class Session:
     def skip(self, name: str, data: bytes, time_ns: int) -> Sequence[Lines]:
         """As `feed`, where nobody wants lines: bytes are counted, the last are kept for the tail."""
         stream = self._streams[name]
-        data = stream.take(data, time_ns)
         if stream.unread is None:
             self._settle()
-            stream.unread = Unread()
-            stream.skipped = True
-            data = stream.framer.resume(data)
-        stream.unread.add(time_ns, data)
+        stream.skip(stream.take(data, time_ns), time_ns)
         return _NONE
 
-    def _remember(self, stream: _Stream) -> None:
+    def _remember(self, stream: Stream) -> None:
         """Put the last of what nobody wanted into the tail; the unfinished line waits for its rest."""
         unread, stream.unread = stream.unread, None
         if unread is None:
@@ -181,7 +139,7 @@ class Session:
         """Tell that the child has ended: show what is there of lines that another process may go on with."""
         return self._release(time_ns, self._streams.values())
 
-    def _release(self, time_ns: int, streams: Iterable[_Stream]) -> Sequence[Lines]:
+    def _release(self, time_ns: int, streams: Iterable[Stream]) -> Sequence[Lines]:
         batches: list[Lines] = []
         for stream in streams:
             self._remember(stream)
@@ -278,7 +236,7 @@ class Session:
 
     def _batch(
         self,
-        stream: _Stream,
+        stream: Stream,
         time_ns: int,
         block: bytes | None,
         texts: list[str] | None = None,
@@ -302,7 +260,7 @@ class Session:
         self._open = (stream, lines)
         return lines
 
-    def _rows(self, stream: _Stream, time_ns: int, rows: list[Row]) -> Sequence[Lines]:
+    def _rows(self, stream: Stream, time_ns: int, rows: list[Row]) -> Sequence[Lines]:
         """A batch of rows; the pieces of a line share the level of its beginning."""
         rows = [row for row in rows if row[0] or row[1]]
         if not rows:
