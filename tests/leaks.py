@@ -25,14 +25,17 @@ def descriptors():
 
 def children():
     """Pids and names of our children, zombies included."""
-    found = set()
-    for own in Path("/proc/self/task").glob("*/children"):
-        try:
-            for pid in own.read_text().split():
-                found.add((int(pid), Path("/proc", pid, "comm").read_text().strip()))
-        except OSError:  # it is gone
-            continue
-    return found
+    lists = list(Path("/proc/self/task").glob("*/children"))
+    assert lists, "this kernel does not list children (CONFIG_PROC_CHILDREN), so none would be seen"
+    pids = [pid for each in lists for pid in _text(each).split()]
+    return {(int(pid), name) for pid in pids if (name := _text(Path("/proc", pid, "comm")).strip())}
+
+
+def _text(path):
+    try:
+        return path.read_text()
+    except OSError:  # it is gone
+        return ""
 
 
 def tasks():

@@ -26,7 +26,6 @@ class Run:
         self.drained = True  # by the exit record
         self.dropped = {}  # by the exit record
         self.left_out = False  # a sink raised
-        self.returned = False  # all sinks had seen its end before its process began to leave
         self.returncode = None
         self.place = None, None  # trace and span
         self.unsent = []  # reasons why Sentry's transport has lost its error
@@ -103,9 +102,7 @@ class Accounts:
                 continue
             self.telemetry.read(path.name.rsplit("-", 1)[0], entry)
             if "run" in entry:
-                run = self.runs.setdefault(entry["run"], Run(name))
-                run.read(entry)
-                run.returned |= "kind" in entry and name not in self.telemetry.left
+                self.runs.setdefault(entry["run"], Run(name)).read(entry)
             elif "sample" in entry and name == "steady":
                 self.samples.append(entry)
             elif "said" in entry:

@@ -54,8 +54,7 @@ class Telemetry:
         unsafe = min(end, self.left.get(run.worker, end) - LEAVING * 1e9)
         failed = int(run.returncode != 0 and run.reason in FAILED)
         ended = int(run.returncode != 0 and run.reason in GIVEN_UP)
-        left = run.worker in self.left and not run.returned
-        late = left or run.events.get("exit", float("inf")) > unsafe
+        late = run.events.get("exit", float("inf")) > unsafe
         self.check_event(run_id, run, failed, excused=late)
         self.check_span(run_id, run, excused=late)
         self.check_logs(run, failed or ended, unsafe, late=late)
